@@ -1,0 +1,116 @@
+# Plain `make` prints the targets. Every path here is relative, so a checkout may lie in a folder
+# whose name has spaces.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup system demo quick lint check test cover diagrams bench lock clean all
+
+# PYTHON=... chooses the interpreter of a new .venv; LOCK_FLAGS=--upgrade makes `lock` take newer versions.
+PYTHON ?=
+LOCK_FLAGS ?=
+
+VENV_PYTHON := .venv/bin/python
+# Stamps: what they stand for is done again only when a lock or pyproject.toml is newer.
+RUNTIME := .venv/.runtime-installed
+DEV := .venv/.dev-installed
+
+PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check
+PYTEST := $(VENV_PYTHON) -m pytest
+UV_COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --custom-compile-command "make lock"
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(DEV) ## Make .venv and install the locked packages, for work on the project
+
+demo: $(RUNTIME) ## Run the travel example: a trip is booked, a step fails, everything is undone
+	@$(VENV_PYTHON) -m examples.travel.demo
+
+quick: $(DEV) ## Run the fast tests (below a minute)
+	$(PYTEST) --hypothesis-profile=ci -m "not slow"
+
+lint: $(DEV) ## Check format, lint, types and layers
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+check: lint ## Check all that needs no run of the product: lint, sizes, layers, documents
+	$(PYTEST) tests/docs
+
+test: $(DEV) system lint ## Run everything that a change must pass
+	$(PYTEST) --hypothesis-profile=ci
+
+cover: $(DEV) system ## Run the tests and print the lines and branches that none of them reached
+	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term-missing
+
+diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
+	$(VENV_PYTHON) -m diagrams.make
+
+bench: $(RUNTIME) ## Measure this machine
+	.venv/bin/fsm-saga bench
+
+lock: $(VENV_PYTHON) ## Resolve the dependencies of pyproject.toml into the two lock files
+	$(PIP_INSTALL) "uv>=0.9"
+	$(UV_COMPILE) $(LOCK_FLAGS) --group build pyproject.toml --output-file requirements.lock
+	$(UV_COMPILE) $(LOCK_FLAGS) --group dev pyproject.toml --output-file requirements-dev.lock
+
+clean: ## Remove .venv and everything that the targets above made
+	rm -rf .venv .coverage htmlcov build dist
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find fsm_saga tests examples diagrams -name __pycache__ -prune -exec rm -rf {} +
+
+all: diagrams test demo ## Draw, test, then run the example
+
+# --- the environment -----------------------------------------------------------------------------
+
+$(VENV_PYTHON):
+	@for candidate in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	      2>/dev/null; then \
+	    echo "Making .venv with $$("$$candidate" --version)."; \
+	    "$$candidate" -m venv .venv; \
+	    exit $$?; \
+	  fi; \
+	done; \
+	echo "No .venv was made: none of python3, python3.14 ... python3.11 is Python 3.11 or newer with" >&2; \
+	echo "venv and pip (Debian: apt-get install python3-venv). Install one, or name it: make PYTHON=..." >&2; \
+	exit 1
+
+# The build backend is in the lock, so nothing that is not pinned is fetched or run.
+$(RUNTIME): requirements.lock pyproject.toml | $(VENV_PYTHON)
+	$(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(VENV_PYTHON)
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@
+
+# Tests that need `dot` or the font fail without them, they never skip; so here we only try.
+system: ## Install what the drawing tests need of the system: Graphviz and a Chinese font
+	@missing=""; \
+	command -v dot >/dev/null 2>&1 || missing="graphviz"; \
+	fc-list :lang=zh 2>/dev/null | grep -q . || dpkg -s fonts-wqy-microhei >/dev/null 2>&1 \
+	  || missing="$$missing fonts-wqy-microhei"; \
+	[ -n "$$missing" ] || exit 0; \
+	as_root=""; able=no; \
+	if command -v apt-get >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ]; then able=yes; \
+	  elif sudo -n true 2>/dev/null; then able=yes; as_root="sudo -n"; fi; \
+	fi; \
+	if [ $$able = yes ]; then \
+	  echo "Installing of the system:" $$missing; \
+	  $$as_root apt-get update -qq; \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qq --yes --no-install-recommends $$missing >/dev/null && exit 0; \
+	fi; \
+	echo "****************************************************************************" >&2; \
+	echo "MISSING ON THIS SYSTEM:" $$missing >&2; \
+	echo "They could not be installed from here (no apt-get, no right, or no network)." >&2; \
+	echo "Tests that draw with them will FAIL. Install them, then run this again." >&2; \
+	echo "****************************************************************************" >&2
