@@ -1,0 +1,41 @@
+"""What must be done: the outputs of ``decide``, carried out only once the records are durable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsm_saga.core.states import Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTool:
+    """Send this call. Its intent is in the same decision's records, durable before it goes out.
+
+    Attributes:
+        undoes: The req_id of the action that this call undoes or asks about, or None.
+        not_after: The time after which the tool itself refuses the call, or None.
+        call: Index in a compensation of several calls.
+    """
+
+    step: int
+    direction: Direction
+    tool: str
+    params: Mapping[str, Any]
+    req_id: str
+    attempt: int
+    timeout_s: float
+    undoes: str | None = None
+    not_after: float | None = None
+    call: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeAt:
+    """Feed ``TimePassed`` to the saga once the clock shows ``at``; earlier or twice is harmless."""
+
+    at: float
+
+
+Effect = CallTool | WakeAt

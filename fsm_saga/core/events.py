@@ -1,0 +1,149 @@
+"""What happened: the inputs of ``decide``.
+
+Time, randomness and everything from outside come in here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsm_saga.core.program import Program
+from fsm_saga.core.states import Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events; ``at`` is the wall clock in seconds since 1970."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted(Event):
+    """A plan was accepted as a saga; it starts at once if it has a step."""
+
+    plan: Mapping[str, Any]
+    tools: Mapping[str, Any]
+    undo_of: str | None = None
+    undoes: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEvent(Event):
+    """Base of what a call came to. ``req_id`` says which call; a reply to another is ignored."""
+
+    step: int
+    direction: Direction
+    req_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSucceeded(CallEvent):
+    """The tool did it and answered usably. A check's answer comes as its output."""
+
+    output: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSucceededBadly(CallEvent):
+    """The tool did it, but what it answered cannot be used."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRejected(CallEvent):
+    """The tool refused: this call certainly has no effect. ``jitter`` is in [0, 1)."""
+
+    error: str
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallUnknown(CallEvent):
+    """Whether the call took effect is not known. ``jitter`` is in [0, 1)."""
+
+    error: str
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimePassed(Event):
+    """It is ``at`` now; whatever is due by then is due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """A coordinator took the saga up from its journal; calls in flight were interrupted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelAsked(Event):
+    """Somebody wants the saga stopped and undone."""
+
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAnswered(Event):
+    """A person answered for a step; ``digest`` is what they saw, or None for the current one."""
+
+    step: int
+    is_granted: bool
+    by: str
+    note: str = ""
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanAnswer(Event):
+    """Base of a person's answers to NEEDS_HUMAN; ``position`` guards against a stale view."""
+
+    step: int
+    by: str
+    note: str
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAsked(HumanAnswer):
+    """Try the open call of this step again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledByHuman(HumanAnswer):
+    """The person vouches for the step: it needs no more doing or undoing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSupplied(HumanAnswer):
+    """The person vouches that the effect exists and gives its output."""
+
+    output: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsOffered(HumanAnswer):
+    """The calls that make good for the step; checked like a plan before they come here."""
+
+    calls: tuple[Mapping[str, Any], ...]
+    tools: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanGrown(Event):
+    """Steps were appended; ``program`` is compiled from the whole new plan."""
+
+    program: Program
+    plan: Mapping[str, Any]
+    tools: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCloseAsked(Event):
+    """Nothing more will be appended; ``program`` is the closed one."""
+
+    program: Program

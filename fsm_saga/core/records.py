@@ -1,0 +1,339 @@
+"""What is written down: the records of a saga's journal.
+
+A journal is append-only; a saga's state is the fold of its records and of nothing else (INV-6).
+``at`` is the wall clock in seconds since 1970 as the event brought it; no decision that matters
+for safety reads it. A record says what happened in words that hold for ever: changing the
+meaning of a field needs a new record type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsm_saga.core.states import Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Base of all records."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaSubmitted(Record):
+    """A checked plan became a saga. Always the first record, at position 0.
+
+    ``plan`` is the canonical plan, ``tools`` what each of its tools had declared; together they
+    compile to the same program for ever. ``undo_of`` names the saga that this one takes back,
+    ``undoes`` maps a step's index to the req_id that the step undoes.
+    """
+
+    saga_id: str
+    plan_hash: str
+    plan: Mapping[str, Any]
+    tools: Mapping[str, Any]
+    is_open: bool = False
+    undo_of: str | None = None
+    undoes: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaMoved(Record):
+    """The saga machine made a transition.
+
+    ``cause`` says why in words when the saga turned round or called a person; ``outcome`` is
+    set when it came to rest.
+    """
+
+    event: str
+    state: str
+    outcome: str | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsAppended(Record):
+    """The plan grew. ``plan`` is the whole new plan; what had started is unchanged in it."""
+
+    plan_hash: str
+    plan: Mapping[str, Any]
+    tools: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanClosed(Record):
+    """No step will be appended any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested(Record):
+    """A step waits for a person, who is shown exactly these params.
+
+    ``digest`` binds the approval to them: what runs is what was shown.
+    """
+
+    step: int
+    params: Mapping[str, Any]
+    digest: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGiven(Record):
+    """A person let the step run, once, with the params of this digest."""
+
+    step: int
+    digest: str
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalDenied(Record):
+    """A person said no, or nobody said anything in time; the call was never made."""
+
+    step: int
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStarted(Record):
+    """The intent to call a step's tool. Durable before the call is sent (INV-1).
+
+    It is itself the obligation to undo. Every resend uses exactly these params (INV-3).
+    ``undo_params`` is there when the undo does not need the step's output.
+    """
+
+    step: int
+    req_id: str
+    revision: int
+    params: Mapping[str, Any]
+    undo_params: Mapping[str, Any] | None = None
+    not_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed(Record):
+    """A call ended without settling its step and is tried again at ``retry_at``.
+
+    ``attempt`` is the one that ended; the next one has the same req_id and the same params.
+    """
+
+    step: int
+    direction: Direction
+    attempt: int
+    outcome: str
+    error: str
+    retry_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted(Record):
+    """The intent to send a call again. Durable before it is sent, so no crash resets a count."""
+
+    step: int
+    direction: Direction
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInterrupted(Record):
+    """The coordinator stopped while a call was in flight: whether it arrived is unknown."""
+
+    step: int
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSucceeded(Record):
+    """The effect exists and its output is usable.
+
+    ``undo_params`` are the undo call's, resolved now so that going back depends on nothing
+    later; ``undo_error`` says why they could not be.
+    """
+
+    step: int
+    output: Any
+    undo_params: Mapping[str, Any] | None = None
+    undo_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSucceededBadly(Record):
+    """The effect exists but its output cannot be used; it has to be undone."""
+
+    step: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRejected(Record):
+    """The step certainly has no effect. ``was_sent`` is False when no call was ever made."""
+
+    step: int
+    error: str
+    was_sent: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDoubted(Record):
+    """The step may have had its effect; retries are used up or of no use."""
+
+    step: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStarted(Record):
+    """The intent to ask the tool what became of a doubtful call."""
+
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitStarted(Record):
+    """Nothing more is sent: the tool refuses the call after ``until``, then it can be undone."""
+
+    step: int
+    until: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested(Record):
+    """Somebody asked to stop and undo."""
+
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinePassed(Record):
+    """The saga's own time is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoStarted(Record):
+    """The intent to make one call of a step's compensation. Durable before the call (INV-1)."""
+
+    step: int
+    call: int
+    req_id: str
+    revision: int
+    tool: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoSucceeded(Record):
+    """One call of a step's compensation is done. ``is_last``: the step is undone."""
+
+    step: int
+    call: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoStuck(Record):
+    """A compensation cannot go on without a person.
+
+    ``reason`` is one of ``rejected``, ``unknown``, ``unresolvable``, ``semantic``, ``expired``.
+    """
+
+    step: int
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanRetried(Record):
+    """A person ordered the step's open call to be tried again."""
+
+    step: int
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanSettled(Record):
+    """A person vouches for a step: ``as_done`` its effect is there, else nothing of it is."""
+
+    step: int
+    as_done: bool
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanSuppliedOutput(Record):
+    """A person vouches that the effect exists and gives its output."""
+
+    step: int
+    output: Any
+    undo_params: Mapping[str, Any] | None
+    undo_error: str | None
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsSupplied(Record):
+    """The calls that make good for a step, decided late; ``calls`` is a list of tool, params.
+
+    ``tools`` is what the tools of these calls had declared.
+    """
+
+    step: int
+    calls: tuple[Mapping[str, Any], ...]
+    tools: Mapping[str, Any]
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyIgnored(Record):
+    """A reply came that could not count any more: kept as evidence, changes nothing."""
+
+    step: int
+    direction: Direction
+    outcome: str
+    detail: str
+
+
+RECORD_TYPES: Mapping[str, type[Record]] = {
+    record.__name__: record
+    for record in (
+        SagaSubmitted,
+        SagaMoved,
+        StepsAppended,
+        PlanClosed,
+        ApprovalRequested,
+        ApprovalGiven,
+        ApprovalDenied,
+        ActionStarted,
+        AttemptFailed,
+        AttemptStarted,
+        CallInterrupted,
+        ActionSucceeded,
+        ActionSucceededBadly,
+        ActionRejected,
+        ActionDoubted,
+        CheckStarted,
+        WaitStarted,
+        CancelRequested,
+        DeadlinePassed,
+        UndoStarted,
+        UndoSucceeded,
+        UndoStuck,
+        HumanRetried,
+        HumanSettled,
+        HumanSuppliedOutput,
+        CallsSupplied,
+        ReplyIgnored,
+    )
+}
