@@ -96,6 +96,8 @@ def test_a_planted_leak_is_found(line: str) -> None:
     assert list(leaks(line))
 
 
-@pytest.mark.parametrize("line", ["https://example.com/work/x", "/roots/1", "a/home/b/c", "see /tmp/x"])
+@pytest.mark.parametrize(
+    "line", ["https://example.com/work/x", "/roots/1", "a/home/b/c", "see /tmp/x"]
+)
 def test_a_harmless_line_is_not_taken_for_a_leak(line: str) -> None:
     assert not list(leaks(line))
