@@ -19,7 +19,7 @@ DEV := .venv/.dev-installed
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTEST := $(VENV_PYTHON) -m pytest
 UV_COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header --custom-compile-command "make lock"
+	--generate-hashes --no-emit-index-url --no-header
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
