@@ -29,7 +29,7 @@ setup: $(DEV) ## Make .venv and install the locked packages, for work on the pro
 demo: $(RUNTIME) ## Run the travel example: a trip is booked, a step fails, everything is undone
 	@$(VENV_PYTHON) -m examples.travel.demo
 
-quick: $(DEV) ## Run the fast tests (below a minute)
+quick: $(DEV) system ## Run the fast tests (below a minute)
 	$(PYTEST) --hypothesis-profile=ci -m "not slow"
 
 lint: $(DEV) ## Check format, lint, types and layers
@@ -38,7 +38,7 @@ lint: $(DEV) ## Check format, lint, types and layers
 	$(VENV_PYTHON) -m mypy
 	.venv/bin/lint-imports
 
-check: lint ## Check all that needs no run of the product: lint, sizes, layers, documents
+check: lint system ## Check all that needs no run of the product: lint, sizes, layers, documents
 	$(PYTEST) tests/docs
 
 test: $(DEV) system lint ## Run everything that a change must pass
