@@ -30,6 +30,13 @@ class CallTool:
     not_after: float | None = None
     call: int = 0
 
+    @property
+    def shown_direction(self) -> Direction:
+        """What the call is to its tool: a step that takes back another saga's effect undoes."""
+        if self.direction is Direction.DO and self.undoes is not None:
+            return Direction.UNDO
+        return self.direction
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeAt:

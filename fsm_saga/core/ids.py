@@ -32,7 +32,7 @@ def req_id(saga_id: str, step: int, direction: Direction, revision: int, call: i
     return "r" + hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: object) -> bytes:
     """Return ``value`` as the one JSON text that equal values share."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False

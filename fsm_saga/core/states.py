@@ -39,7 +39,7 @@ class SagaState(NamedTuple):
     """
 
     phase: Phase
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # hides tuple.count, which nothing calls
 
     def __str__(self) -> str:
         return f"{self.phase}({self.count})" if self.phase in COUNTED_PHASES else str(self.phase)

@@ -88,7 +88,8 @@ def _otherwise() -> dict[tuple[Phase, SagaEvent], Verdict]:
     executing = Phase.EXECUTING
     table[Phase.PENDING, SagaEvent.START] = _refuse("the plan has no step")
     table[executing, SagaEvent.CANCELLED] = _refuse("the point of no return is passed")
-    table[executing, SagaEvent.STEP_APPENDED] = _refuse("the plan is closed")
+    table[executing, SagaEvent.STEP_APPENDED] = _refuse("the saga is about to go back")
+    table[Phase.NEEDS_HUMAN, SagaEvent.CANCELLED] = _refuse("the point of no return is passed")
     table[executing, SagaEvent.PLAN_CLOSED] = _refuse("the plan is closed")
     for event in _ANSWERS:
         table[Phase.NEEDS_HUMAN, event] = _refuse("the answer leads to no state of this saga")

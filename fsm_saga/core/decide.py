@@ -1,0 +1,423 @@
+"""``decide``: one saga, one event, one decision. The heart of the engine.
+
+    event --> what it means for one step --> ``advance``: what that means for the saga
+
+It is pure: no clock, no chance, no input or output. The same function runs in production, in
+the exhaustive checker and in the simulator. What it returns is carried out in a fixed order:
+first the records are made durable, then the effects are carried out (INV-1, INV-4).
+
+Reading order: ``decide`` says which handler takes which event; ``advance`` drives the saga
+machine to rest; ``forward``, ``backward`` and ``people`` judge single steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from fsm_saga.core import events as e
+from fsm_saga.core import records as r
+from fsm_saga.core.backward import (
+    send_undo,
+    start_undos,
+    undo_call_spec,
+    undo_failed,
+    undo_of,
+    undo_succeeded,
+)
+from fsm_saga.core.fold import fold  # registers the rules of the fold
+from fsm_saga.core.forward import (
+    action_rejected,
+    action_succeeded,
+    action_unknown,
+    check_answered,
+    check_failed,
+    launch_ready,
+    may_resend,
+    send_action,
+    send_check,
+    settle_before_turning,
+)
+from fsm_saga.core.guards import WayBack
+from fsm_saga.core.invariants import check
+from fsm_saga.core.people import approval_answered, human_answered
+from fsm_saga.core.saga import Saga
+from fsm_saga.core.states import Direction, DoubtExit, Phase, SagaEvent, StepStatus
+from fsm_saga.core.table import VerdictKind
+from fsm_saga.core.work import Decision, Work, bits
+from fsm_saga.errors import EventRefusedError
+
+__all__ = ["Decision", "advance", "decide", "fold"]
+
+
+def decide(saga: Saga, event: e.Event) -> Decision:
+    """Return what follows from ``event`` for ``saga``.
+
+    A decision without records changes nothing; its ``note`` says why. Late and repeated
+    replies, and timers that fire early or twice, are such cases.
+
+    Raises:
+        EventRefusedError: If somebody asked for what the saga's state does not accept.
+        InvariantBrokenError: If the saga is in a state that cannot be.
+    """
+    work = Work(saga, event.at)
+    handler = _HANDLERS.get(type(event))
+    if handler is None:
+        check(False, f"no rule to decide a {type(event).__name__}")
+        return work.decision()
+    handler(work, event)
+    advance(work)
+    return work.decision()
+
+
+def advance(work: Work) -> None:
+    """Drive the saga machine until it rests: launch, turn round, undo, or call a person."""
+    draft = work.draft
+    # Each round either comes to rest or writes a record that settles a step or moves the saga;
+    # the bound is generous and exists so that a bug stops instead of spinning.
+    for _round in range(4 * len(draft.steps) + 8):
+        before = draft.position
+        match draft.state.phase:
+            case Phase.EXECUTING:
+                _advance_forward(work)
+            case Phase.COMPENSATING:
+                _advance_backward(work)
+            case _:
+                return
+        if draft.position == before:
+            return
+    check(False, f"saga {draft.saga_id!r} does not come to rest in {draft.state}")
+
+
+def _advance_forward(work: Work) -> None:
+    draft = work.draft
+    if not draft.failing and draft.stop is None:
+        launch_ready(work, range(len(draft.steps)) if work.candidates is None else work.candidates)
+        return
+    match draft.way_back():
+        case WayBack.OPEN:
+            settle_before_turning(work)
+            work.move(_turning_event(work), cause=_cause(work))
+        case WayBack.CLOSED:
+            launch_ready(work, range(len(draft.steps)))
+            if draft.failing:
+                work.move(SagaEvent.FORWARD_EXHAUSTED, cause=_cause(work))
+        case WayBack.UNDECIDED:
+            # An irrevocable step is under way: its outcome decides which way is left.
+            return
+
+
+def _advance_backward(work: Work) -> None:
+    start_undos(work)
+    draft = work.draft
+    if not (draft.running or draft.undoing) and draft.uncleared:
+        work.move(SagaEvent.NOTHING_LEFT_TO_TRY, cause=draft.cause)
+
+
+def _turning_event(work: Work) -> SagaEvent:
+    if work.draft.failing or work.draft.stop is None:
+        return SagaEvent.STEP_FAILED
+    return work.draft.stop
+
+
+def _cause(work: Work) -> str:
+    draft = work.draft
+    for index in bits(draft.failing):
+        spec, step = work.spec(index), draft.steps[index]
+        return f"step {str(spec.step_id)!r} ({spec.name}): {step.error or step.status}"
+    if draft.stop is SagaEvent.DEADLINE_PASSED:
+        return "the saga's deadline passed"
+    return "cancelled"
+
+
+def _submitted(work: Work, event: e.Submitted) -> None:
+    draft = work.draft
+    check(draft.position == 0, f"saga {draft.saga_id!r} was submitted before")
+    work.write(
+        r.SagaSubmitted(
+            at=work.at,
+            saga_id=draft.saga_id,
+            plan_hash=draft.program.plan_hash,
+            plan=event.plan,
+            tools=event.tools,
+            is_open=draft.program.is_open,
+            undo_of=event.undo_of,
+            undoes=event.undoes,
+        )
+    )
+    if draft.steps:
+        _start(work)
+
+
+def _start(work: Work) -> None:
+    if work.move(SagaEvent.START).kind is VerdictKind.MOVE:
+        work.wake(work.draft.deadline_at)
+
+
+def _is_current(work: Work, event: e.CallEvent) -> bool:
+    """True when the reply answers a call that is still open; else it is kept as evidence."""
+    step = work.step(event.step)
+    match event.direction:
+        case Direction.DO:
+            is_open = step.status is StepStatus.RUNNING and step.req_id == event.req_id
+            # A late answer to an attempt that timed out counts: it is the same call.
+            is_open = is_open and (
+                step.awaited is Direction.DO or isinstance(event, e.CallSucceeded)
+            )
+        case Direction.CHECK:
+            is_open = step.status is StepStatus.RUNNING and step.awaited is Direction.CHECK
+        case Direction.UNDO:
+            undo = undo_of(work, event.step)
+            is_open = step.status is StepStatus.COMPENSATING and undo.req_id == event.req_id
+    if not is_open:
+        _ignore_reply(work, event)
+    return is_open
+
+
+def _ignore_reply(work: Work, event: e.CallEvent) -> None:
+    detail = str(getattr(event, "error", "")) or "a success"
+    work.note = f"a reply that is no longer awaited: {detail}"
+    work.write(
+        r.ReplyIgnored(
+            at=work.at,
+            step=event.step,
+            direction=event.direction,
+            outcome=type(event).__name__,
+            detail=detail[:300],
+        )
+    )
+
+
+def _call_succeeded(work: Work, event: e.CallSucceeded) -> None:
+    if not _is_current(work, event):
+        return
+    match event.direction:
+        case Direction.DO:
+            action_succeeded(work, event.step, event.output)
+        case Direction.CHECK:
+            check_answered(work, event.step, event.output)
+        case Direction.UNDO:
+            undo_succeeded(work, event.step)
+
+
+def _call_succeeded_badly(work: Work, event: e.CallSucceededBadly) -> None:
+    if not _is_current(work, event):
+        return
+    match event.direction:
+        case Direction.DO if work.spec(event.step).is_effectful:
+            work.write(r.ActionSucceededBadly(at=work.at, step=event.step, error=event.error))
+        case Direction.DO:
+            work.write(r.ActionRejected(at=work.at, step=event.step, error=event.error))
+        case Direction.CHECK:
+            check_failed(work, event.step, event.error, 0.0)
+        case Direction.UNDO:
+            # What an undo says about itself is of no use to anybody; that it succeeded is.
+            undo_succeeded(work, event.step)
+
+
+def _call_rejected(work: Work, event: e.CallRejected) -> None:
+    if not _is_current(work, event) or _is_stale(work, event):
+        return
+    match event.direction:
+        case Direction.DO:
+            action_rejected(work, event.step, event.error, event.jitter)
+        case Direction.CHECK:
+            check_failed(work, event.step, event.error, event.jitter)
+        case Direction.UNDO:
+            undo_failed(work, event.step, event.error, event.jitter, is_unknown=False)
+
+
+def _call_unknown(work: Work, event: e.CallUnknown) -> None:
+    if not _is_current(work, event) or _is_stale(work, event):
+        return
+    match event.direction:
+        case Direction.DO:
+            action_unknown(work, event.step, event.error, event.jitter)
+        case Direction.CHECK:
+            check_failed(work, event.step, event.error, event.jitter)
+        case Direction.UNDO:
+            undo_failed(work, event.step, event.error, event.jitter, is_unknown=True)
+
+
+def _is_stale(work: Work, event: e.CallEvent) -> bool:
+    """True for a failed attempt that was already counted: only its retry is awaited."""
+    step = work.step(event.step)
+    retry_at = (
+        undo_of(work, event.step).retry_at if event.direction is Direction.UNDO else step.retry_at
+    )
+    if retry_at is not None:
+        _ignore_reply(work, event)
+    return retry_at is not None
+
+
+def _time_passed(work: Work, event: e.TimePassed) -> None:
+    draft, at = work.draft, work.at
+    for index in bits(draft.running | draft.undoing | draft.awaiting):
+        step = draft.steps[index]
+        if step.status is StepStatus.AWAITING_APPROVAL:
+            if step.expires_at is not None and step.expires_at <= at:
+                note = "nobody approved in time"
+                work.write(r.ApprovalDenied(at=at, step=index, by="expiry", note=note))
+        elif step.status is StepStatus.COMPENSATING:
+            _retry_undo_if_due(work, index)
+        elif step.retry_at is not None and step.retry_at <= at:
+            _retry_step(work, index)
+        elif step.wait_until is not None and step.wait_until <= at:
+            error = step.error or "the tool's deadline passed without an answer"
+            work.write(r.ActionDoubted(at=at, step=index, error=error))
+    is_due = draft.deadline_at is not None and draft.deadline_at <= at
+    if is_due and draft.stop is None and draft.state.phase is Phase.EXECUTING:
+        if draft.way_back() is not WayBack.CLOSED:
+            work.write(r.DeadlinePassed(at=at))
+
+
+def _retry_undo_if_due(work: Work, index: int) -> None:
+    undo = undo_of(work, index)
+    if undo.retry_at is None or undo.retry_at > work.at:
+        return
+    work.write(
+        r.AttemptStarted(
+            at=work.at, step=index, direction=Direction.UNDO, attempt=undo.attempts + 1
+        )
+    )
+    send_undo(work, index)
+
+
+def _retry_step(work: Work, index: int) -> None:
+    step = work.step(index)
+    if step.awaited is Direction.CHECK:
+        attempt = step.check_attempts + 1
+        work.write(
+            r.AttemptStarted(at=work.at, step=index, direction=Direction.CHECK, attempt=attempt)
+        )
+        send_check(work, index)
+        return
+    work.write(
+        r.AttemptStarted(at=work.at, step=index, direction=Direction.DO, attempt=step.attempts + 1)
+    )
+    send_action(work, index)
+
+
+def _resumed(work: Work, event: e.Resumed) -> None:
+    """Take up where the journal ends: whatever was in flight is sent again or left in doubt.
+
+    Sending the same bytes under the same req_id again is the attempt that was already
+    counted, so a crash loop uses up no budget.
+    """
+    draft = work.draft
+    work.wake(draft.deadline_at if draft.state.phase is Phase.EXECUTING else None)
+    for index in bits(draft.running | draft.undoing | draft.awaiting):
+        step = draft.steps[index]
+        if step.status is StepStatus.AWAITING_APPROVAL:
+            work.wake(step.expires_at)
+        elif step.status is StepStatus.COMPENSATING:
+            _resume_undo(work, index)
+        elif step.retry_at is not None or step.wait_until is not None:
+            work.wake(step.retry_at if step.retry_at is not None else step.wait_until)
+        elif step.awaited is Direction.CHECK:
+            send_check(work, index)
+        else:
+            _resume_action(work, index)
+
+
+def _resume_action(work: Work, index: int) -> None:
+    spec, step = work.spec(index), work.step(index)
+    if not spec.action.contract.sticky_failures and spec.exit is not DoubtExit.NO_EFFECT:
+        work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.DO))
+    if may_resend(spec.action, step.started_at, work.at):
+        send_action(work, index)
+    else:
+        action_unknown(work, index, "the coordinator stopped while the call was in flight", 0.0)
+
+
+def _resume_undo(work: Work, index: int) -> None:
+    undo = undo_of(work, index)
+    if undo.retry_at is not None:
+        work.wake(undo.retry_at)
+    elif undo_call_spec(work, index).contract.dedupe:
+        send_undo(work, index)
+    else:
+        error = "the coordinator stopped while the undo was in flight"
+        undo_failed(work, index, error, 0.0, is_unknown=True)
+
+
+def _cancel_asked(work: Work, event: e.CancelAsked) -> None:
+    draft = work.draft
+    verdict = draft.program.table.verdict(draft.state, SagaEvent.CANCELLED, draft.facts())
+    is_undecided = draft.state.phase is Phase.EXECUTING and draft.way_back() is WayBack.UNDECIDED
+    if verdict.kind is VerdictKind.REFUSE and not is_undecided:
+        raise EventRefusedError(
+            f"Saga {draft.saga_id!r} in state {draft.state} cannot be cancelled: "
+            f"{verdict.reason}. Nothing was changed.",
+            saga_id=draft.saga_id,
+            state=str(draft.state),
+        )
+    if draft.stop is not None or draft.state.phase is Phase.COMPENSATING:
+        work.note = verdict.reason or "the saga was already asked to stop"
+        return
+    work.write(r.CancelRequested(at=work.at, by=event.by, note=event.note))
+    if is_undecided:
+        work.note = "a step that cannot be undone is under way; its outcome decides"
+    elif draft.state.phase is Phase.PENDING:
+        work.move(SagaEvent.CANCELLED, cause="cancelled")
+
+
+def _plan_grown(work: Work, event: e.PlanGrown) -> None:
+    draft = work.draft
+    verdict = draft.program.table.verdict(draft.state, SagaEvent.STEP_APPENDED, draft.facts())
+    if verdict.kind is VerdictKind.REFUSE:
+        raise EventRefusedError(
+            f"Saga {draft.saga_id!r} in state {draft.state} takes no more steps: "
+            f"{verdict.reason}. Nothing was changed.",
+            saga_id=draft.saga_id,
+            state=str(draft.state),
+        )
+    work.write(
+        r.StepsAppended(
+            at=work.at,
+            plan_hash=event.program.plan_hash,
+            plan=event.plan,
+            tools=event.tools,
+        ),
+        event.program,
+    )
+    if draft.state.phase is Phase.PENDING:
+        _start(work)
+
+
+def _plan_close_asked(work: Work, event: e.PlanCloseAsked) -> None:
+    draft = work.draft
+    if not draft.program.is_open:
+        work.note = "the plan is closed already"
+        return
+    verdict = draft.program.table.verdict(draft.state, SagaEvent.PLAN_CLOSED, draft.facts())
+    if verdict.kind is VerdictKind.REFUSE:
+        raise EventRefusedError(
+            f"Saga {draft.saga_id!r} in state {draft.state} cannot be closed: "
+            f"{verdict.reason}. Nothing was changed.",
+            saga_id=draft.saga_id,
+            state=str(draft.state),
+        )
+    # The open machine makes the move; the closed one has no state behind its last step.
+    work.move(SagaEvent.PLAN_CLOSED)
+    work.write(r.PlanClosed(at=work.at), event.program)
+
+
+_Handler = Callable[[Work, e.Event], None]
+_HANDLERS: dict[type[e.Event], _Handler] = {
+    e.Submitted: cast(_Handler, _submitted),
+    e.CallSucceeded: cast(_Handler, _call_succeeded),
+    e.CallSucceededBadly: cast(_Handler, _call_succeeded_badly),
+    e.CallRejected: cast(_Handler, _call_rejected),
+    e.CallUnknown: cast(_Handler, _call_unknown),
+    e.TimePassed: cast(_Handler, _time_passed),
+    e.Resumed: cast(_Handler, _resumed),
+    e.CancelAsked: cast(_Handler, _cancel_asked),
+    e.ApprovalAnswered: cast(_Handler, approval_answered),
+    e.RetryAsked: cast(_Handler, human_answered),
+    e.SettledByHuman: cast(_Handler, human_answered),
+    e.OutputSupplied: cast(_Handler, human_answered),
+    e.CallsOffered: cast(_Handler, human_answered),
+    e.PlanGrown: cast(_Handler, _plan_grown),
+    e.PlanCloseAsked: cast(_Handler, _plan_close_asked),
+}

@@ -1,0 +1,224 @@
+"""The working copy on which one decision, or one fold, is made.
+
+``Draft`` is the only mutable thing in the core and never leaves it. ``decide`` and ``fold``
+change a saga through the same ``apply``, record by record, so that a decided state and a
+recovered one cannot differ (INV-6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fsm_saga.core.guards import Facts, WayBack
+from fsm_saga.core.invariants import check
+from fsm_saga.core.program import Program
+from fsm_saga.core.records import Record
+from fsm_saga.core.saga import WAITING_STEP, Saga, StepState
+from fsm_saga.core.states import (
+    Outcome,
+    SagaEvent,
+    SagaState,
+    StepEvent,
+    StepStatus,
+)
+
+_EFFECT_LEFT = frozenset({StepStatus.SUCCEEDED, StepStatus.DOUBTFUL})
+
+
+class Draft:
+    """A saga while one decision is being made. See ``Saga`` for the meaning of the fields."""
+
+    __slots__ = (
+        "awaiting",
+        "cause",
+        "created_at",
+        "deadline_at",
+        "failing",
+        "is_amended",
+        "is_settled",
+        "outcome",
+        "position",
+        "program",
+        "running",
+        "saga_id",
+        "state",
+        "steps",
+        "stop",
+        "stuck",
+        "succeeded",
+        "uncleared",
+        "undo_of",
+        "undoing",
+        "updated_at",
+        "was_undone",
+    )
+
+    saga_id: str
+    program: Program
+    state: SagaState
+    outcome: Outcome | None
+    steps: list[StepState]
+    position: int
+    running: int
+    succeeded: int
+    uncleared: int
+    undoing: int
+    awaiting: int
+    stuck: int
+    failing: int
+    stop: SagaEvent | None
+    was_undone: bool
+    is_amended: bool
+    is_settled: bool
+    cause: str | None
+    deadline_at: float | None
+    created_at: float
+    updated_at: float
+    undo_of: str | None
+
+    def __init__(self, saga: Saga) -> None:
+        (
+            self.saga_id,
+            self.program,
+            self.state,
+            self.outcome,
+            steps,
+            self.position,
+            self.running,
+            self.succeeded,
+            self.uncleared,
+            self.undoing,
+            self.awaiting,
+            self.stuck,
+            self.failing,
+            self.stop,
+            self.was_undone,
+            self.is_amended,
+            self.is_settled,
+            self.cause,
+            self.deadline_at,
+            self.created_at,
+            self.updated_at,
+            self.undo_of,
+        ) = saga
+        self.steps = list(steps) or [WAITING_STEP] * len(self.program.steps)
+
+    def freeze(self) -> Saga:
+        """Return the immutable saga."""
+        return Saga(
+            self.saga_id,
+            self.program,
+            self.state,
+            self.outcome,
+            tuple(self.steps),
+            self.position,
+            self.running,
+            self.succeeded,
+            self.uncleared,
+            self.undoing,
+            self.awaiting,
+            self.stuck,
+            self.failing,
+            self.stop,
+            self.was_undone,
+            self.is_amended,
+            self.is_settled,
+            self.cause,
+            self.deadline_at,
+            self.created_at,
+            self.updated_at,
+            self.undo_of,
+        )
+
+    def step_event(self, index: int, event: StepEvent, state: StepState) -> None:
+        """Take the step through one transition of the step table and store ``state`` with it.
+
+        Raises:
+            InvariantBrokenError: If the step machine has no such transition.
+        """
+        old = self.steps[index].status
+        new = self.program.step_table.get((old, event))
+        if new is None:
+            check(False, f"step {index} of {self.saga_id!r} cannot take {event} in {old}")
+            return
+        if new is not state.status:
+            state = state._replace(status=new)
+        self.steps[index] = state
+        self._file(index, state)
+
+    def _file(self, index: int, state: StepState) -> None:
+        bit = 1 << index
+        keep = ~bit
+        self.running &= keep
+        self.succeeded &= keep
+        self.uncleared &= keep
+        self.undoing &= keep
+        self.awaiting &= keep
+        self.stuck &= keep
+        match state.status:
+            case StepStatus.RUNNING:
+                self.running |= bit
+                self.uncleared |= bit
+            case StepStatus.SUCCEEDED:
+                if not state.has_bad_output:
+                    self.succeeded |= bit
+                self.uncleared |= bit & self.program.effectful
+            case StepStatus.DOUBTFUL:
+                self.uncleared |= bit
+            case StepStatus.COMPENSATING:
+                self.undoing |= bit
+                self.uncleared |= bit
+            case StepStatus.STUCK:
+                self.stuck |= bit
+                self.uncleared |= bit
+            case StepStatus.AWAITING_APPROVAL:
+                self.awaiting |= bit
+            case _:
+                pass
+
+    def way_back(self) -> WayBack:
+        """Return whether what was done can still be undone (INV-12)."""
+        irrevocable = self.program.irrevocable & self.uncleared
+        if not irrevocable:
+            return WayBack.OPEN
+        if irrevocable & ~(self.running | self.undoing | self.stuck):
+            return WayBack.CLOSED
+        return WayBack.UNDECIDED if irrevocable & self.running else WayBack.OPEN
+
+    def leads_forward(self) -> bool:
+        """True when nothing that happened forces the saga back."""
+        if self.way_back() is WayBack.CLOSED:
+            return True
+        return self.stop is None and not self.failing and not self.was_undone
+
+    def facts(self) -> Facts:
+        """Return what the guards may know, counted now."""
+        return Facts(
+            len(self.steps),
+            self.succeeded.bit_count(),
+            self.uncleared.bit_count(),
+            not self.program.is_open,
+            self.way_back(),
+            bool(self.running | self.undoing | self.awaiting),
+            self.leads_forward(),
+        )
+
+    def apply(self, record: Record, program: Program | None = None) -> None:
+        """Change the draft by what a record says. ``program`` goes with records that carry a plan.
+
+        Raises:
+            InvariantBrokenError: If the record cannot follow what came before.
+        """
+        handler = APPLY.get(type(record))
+        if handler is None:
+            check(False, f"no rule to fold a {type(record).__name__}")
+            return
+        if program is not None:
+            self.program = program
+        handler(self, record)
+        self.position += 1
+        self.updated_at = record.at
+
+
+Handler = Callable[[Draft, Record], None]
+APPLY: dict[type[Record], Handler] = {}

@@ -1,0 +1,402 @@
+"""Records -> saga: one rule for each type of record.
+
+Nothing here decides; each rule only does to the working copy what the record says. The rules
+of the step machine and the counts of the saga are kept by ``Draft.step_event``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar, cast
+
+from fsm_saga.core import records as r
+from fsm_saga.core.draft import APPLY, Draft, Handler
+from fsm_saga.core.invariants import check
+from fsm_saga.core.program import Program
+from fsm_saga.core.saga import WAITING_STEP, Saga, UndoState
+from fsm_saga.core.states import (
+    Direction,
+    Outcome,
+    Phase,
+    SagaEvent,
+    SagaState,
+    StepEvent,
+    StepStatus,
+)
+
+RecordT = TypeVar("RecordT", bound=r.Record)
+ProgramOf = Callable[[r.Record], Program]
+
+
+def fold(journal: Iterable[r.Record], program_of: ProgramOf) -> Saga:
+    """Return the saga that these records describe.
+
+    Args:
+        journal: The records in order, the first a ``SagaSubmitted``.
+        program_of: Compiles the plan that a ``SagaSubmitted``, ``StepsAppended`` or
+            ``PlanClosed`` brings; given the record, returns the program from then on.
+
+    Raises:
+        InvariantBrokenError: If the records cannot follow each other.
+    """
+    draft: Draft | None = None
+    for record in journal:
+        if draft is None:
+            if not isinstance(record, r.SagaSubmitted):
+                check(False, "a journal starts with SagaSubmitted")
+                break
+            draft = Draft(Saga(record.saga_id, program_of(record)))
+            draft.apply(record)
+        elif isinstance(record, r.StepsAppended | r.PlanClosed):
+            draft.apply(record, program_of(record))
+        else:
+            draft.apply(record)
+    if draft is None:
+        check(False, "a journal has at least one record")
+        raise AssertionError
+    return draft.freeze()
+
+
+def _folds(record_type: type[RecordT]) -> Callable[[Callable[[Draft, RecordT], None]], Handler]:
+    def register(rule: Callable[[Draft, RecordT], None]) -> Handler:
+        handler = cast(Handler, rule)
+        APPLY[record_type] = handler
+        return handler
+
+    return register
+
+
+@_folds(r.SagaSubmitted)
+def _submitted(draft: Draft, record: r.SagaSubmitted) -> None:
+    draft.created_at = record.at
+    draft.undo_of = record.undo_of
+
+
+@_folds(r.SagaMoved)
+def _moved(draft: Draft, record: r.SagaMoved) -> None:
+    before = draft.state
+    draft.state = SagaState.parse(record.state)
+    draft.outcome = Outcome(record.outcome) if record.outcome else None
+    if record.cause is not None:
+        draft.cause = record.cause
+    match draft.state.phase:
+        case Phase.EXECUTING:
+            if before.phase is Phase.PENDING and draft.program.deadline_s is not None:
+                draft.deadline_at = record.at + draft.program.deadline_s
+            if before.phase is Phase.NEEDS_HUMAN:
+                draft.cause = None
+        case Phase.COMPENSATING | Phase.NEEDS_HUMAN:
+            _each(draft, StepStatus.AWAITING_APPROVAL, StepEvent.APPROVAL_WITHDRAWN)
+        case Phase.FAILED:
+            _each(draft, StepStatus.AWAITING_APPROVAL, StepEvent.SKIPPED)
+            _each(draft, StepStatus.WAITING, StepEvent.SKIPPED)
+        case _:
+            pass
+
+
+def _each(draft: Draft, status: StepStatus, event: StepEvent) -> None:
+    for index, step in enumerate(draft.steps):
+        if step.status is status:
+            draft.step_event(index, event, step._replace(digest=None, expires_at=None))
+
+
+@_folds(r.StepsAppended)
+def _appended(draft: Draft, record: r.StepsAppended) -> None:
+    draft.steps += [WAITING_STEP] * (len(draft.program.steps) - len(draft.steps))
+
+
+@_folds(r.PlanClosed)
+def _closed(draft: Draft, record: r.PlanClosed) -> None:
+    """The closed program came in with the record; nothing else changes."""
+
+
+@_folds(r.ApprovalRequested)
+def _approval_requested(draft: Draft, record: r.ApprovalRequested) -> None:
+    step = draft.steps[record.step]._replace(
+        params=record.params, digest=record.digest, expires_at=record.expires_at
+    )
+    draft.step_event(record.step, StepEvent.APPROVAL_ASKED, step)
+
+
+@_folds(r.ApprovalGiven)
+def _approval_given(draft: Draft, record: r.ApprovalGiven) -> None:
+    draft.steps[record.step] = draft.steps[record.step]._replace(approved_by=record.by)
+
+
+@_folds(r.ApprovalDenied)
+def _approval_denied(draft: Draft, record: r.ApprovalDenied) -> None:
+    error = f"approval denied by {record.by}" + (f": {record.note}" if record.note else "")
+    step = draft.steps[record.step]._replace(error=error, expires_at=None)
+    draft.step_event(record.step, StepEvent.REJECTED, step)
+    draft.failing |= 1 << record.step
+
+
+@_folds(r.ActionStarted)
+def _action_started(draft: Draft, record: r.ActionStarted) -> None:
+    old = draft.steps[record.step]
+    step = old._replace(
+        status=StepStatus.RUNNING,
+        attempts=old.attempts + 1,
+        budget_from=old.attempts,
+        req_id=record.req_id,
+        revision=record.revision,
+        params=record.params,
+        undo_params=record.undo_params,
+        not_after=record.not_after,
+        started_at=record.at,
+        awaited=Direction.DO,
+        expires_at=None,
+        error=None,
+        was_refused=False,
+        is_doubted=False,
+        check_attempts=0,
+        retry_at=None,
+        wait_until=None,
+    )
+    event = StepEvent.RESENT if old.status is StepStatus.REJECTED else StepEvent.LAUNCHED
+    draft.step_event(record.step, event, step)
+
+
+@_folds(r.AttemptFailed)
+def _attempt_failed(draft: Draft, record: r.AttemptFailed) -> None:
+    step = draft.steps[record.step]
+    is_unknown = record.outcome == "unknown"
+    if record.direction is Direction.UNDO:
+        undo = _undo_of(draft, record.step)._replace(retry_at=record.retry_at, error=record.error)
+        undo = _blame_undo(undo, is_unknown=is_unknown)
+        draft.steps[record.step] = step._replace(undo=undo)
+        return
+    step = step._replace(retry_at=record.retry_at, error=record.error)
+    if record.direction is Direction.DO:
+        step = (
+            step._replace(is_doubted=True, was_refused=False)
+            if is_unknown
+            else step._replace(was_refused=True)
+        )
+    draft.steps[record.step] = step
+
+
+@_folds(r.AttemptStarted)
+def _attempt_started(draft: Draft, record: r.AttemptStarted) -> None:
+    step = draft.steps[record.step]
+    match record.direction:
+        case Direction.UNDO:
+            undo = _undo_of(draft, record.step)._replace(attempts=record.attempt, retry_at=None)
+            draft.steps[record.step] = step._replace(undo=undo)
+        case Direction.CHECK:
+            draft.steps[record.step] = step._replace(check_attempts=record.attempt, retry_at=None)
+        case Direction.DO:
+            step = step._replace(
+                attempts=record.attempt,
+                retry_at=None,
+                wait_until=None,
+                awaited=Direction.DO,
+                has_bad_output=False,
+            )
+            draft.step_event(record.step, StepEvent.RESENT, step)
+
+
+@_folds(r.CallInterrupted)
+def _interrupted(draft: Draft, record: r.CallInterrupted) -> None:
+    step = draft.steps[record.step]
+    if record.direction is Direction.UNDO:
+        undo = _undo_of(draft, record.step)
+        draft.steps[record.step] = step._replace(undo=undo._replace(is_doubted=True))
+    else:
+        draft.steps[record.step] = step._replace(is_doubted=True)
+
+
+@_folds(r.ActionSucceeded)
+def _succeeded(draft: Draft, record: r.ActionSucceeded) -> None:
+    old = draft.steps[record.step]
+    step = old._replace(
+        status=StepStatus.SUCCEEDED,
+        output=record.output,
+        error=None,
+        retry_at=None,
+        wait_until=None,
+        awaited=None,
+        has_bad_output=False,
+        undo_params=record.undo_params if record.undo_params is not None else old.undo_params,
+        undo_error=record.undo_error,
+    )
+    draft.step_event(record.step, StepEvent.SUCCEEDED, step)
+    draft.failing &= ~(1 << record.step)
+
+
+@_folds(r.ActionSucceededBadly)
+def _succeeded_badly(draft: Draft, record: r.ActionSucceededBadly) -> None:
+    step = draft.steps[record.step]._replace(
+        status=StepStatus.SUCCEEDED,
+        has_bad_output=True,
+        error=record.error,
+        retry_at=None,
+        awaited=None,
+    )
+    draft.step_event(record.step, StepEvent.SUCCEEDED, step)
+    draft.failing |= 1 << record.step
+
+
+@_folds(r.ActionRejected)
+def _rejected(draft: Draft, record: r.ActionRejected) -> None:
+    step = draft.steps[record.step]._replace(
+        error=record.error,
+        retry_at=None,
+        wait_until=None,
+        awaited=None,
+        was_refused=record.was_sent,
+    )
+    draft.step_event(record.step, StepEvent.REJECTED, step)
+    draft.failing |= 1 << record.step
+
+
+@_folds(r.ActionDoubted)
+def _doubted(draft: Draft, record: r.ActionDoubted) -> None:
+    step = draft.steps[record.step]._replace(
+        error=record.error, is_doubted=True, retry_at=None, wait_until=None, awaited=None
+    )
+    draft.step_event(record.step, StepEvent.DOUBTED, step)
+    draft.failing |= 1 << record.step
+
+
+@_folds(r.CheckStarted)
+def _check_started(draft: Draft, record: r.CheckStarted) -> None:
+    draft.steps[record.step] = draft.steps[record.step]._replace(
+        check_attempts=record.attempt, retry_at=None, awaited=Direction.CHECK, is_doubted=True
+    )
+
+
+@_folds(r.WaitStarted)
+def _wait_started(draft: Draft, record: r.WaitStarted) -> None:
+    draft.steps[record.step] = draft.steps[record.step]._replace(
+        wait_until=record.until, retry_at=None, awaited=None, is_doubted=True, error=record.error
+    )
+
+
+@_folds(r.CancelRequested)
+def _cancel_requested(draft: Draft, record: r.CancelRequested) -> None:
+    draft.stop = draft.stop or SagaEvent.CANCELLED
+
+
+@_folds(r.DeadlinePassed)
+def _deadline_passed(draft: Draft, record: r.DeadlinePassed) -> None:
+    draft.stop = draft.stop or SagaEvent.DEADLINE_PASSED
+
+
+@_folds(r.UndoStarted)
+def _undo_started(draft: Draft, record: r.UndoStarted) -> None:
+    step = draft.steps[record.step]
+    old = step.undo
+    if old is None or not old.calls:
+        old = UndoState(calls=((record.tool, record.params),))
+    is_same = old.req_id == record.req_id
+    undo = old._replace(
+        call=record.call,
+        req_id=record.req_id,
+        revision=record.revision,
+        attempts=old.attempts + 1 if is_same else 1,
+        budget_from=old.attempts if is_same else 0,
+        is_doubted=old.is_doubted if is_same else False,
+        was_refused=False,
+        retry_at=None,
+        started_at=old.started_at if is_same else record.at,
+        stuck_reason=None,
+        error=None,
+    )
+    draft.step_event(record.step, StepEvent.UNDO_STARTED, step._replace(undo=undo))
+    draft.was_undone = True
+
+
+@_folds(r.UndoSucceeded)
+def _undo_succeeded(draft: Draft, record: r.UndoSucceeded) -> None:
+    step = draft.steps[record.step]
+    undo = _undo_of(draft, record.step)._replace(retry_at=None, error=None)
+    if not record.is_last:
+        draft.steps[record.step] = step._replace(undo=undo._replace(call=record.call + 1))
+        return
+    if undo.source == "person":
+        draft.is_amended = True
+    draft.step_event(record.step, StepEvent.UNDONE, step._replace(undo=undo))
+
+
+@_folds(r.UndoStuck)
+def _undo_stuck(draft: Draft, record: r.UndoStuck) -> None:
+    step = draft.steps[record.step]
+    undo = (step.undo or UndoState())._replace(
+        retry_at=None, stuck_reason=record.reason, error=record.error
+    )
+    if record.reason in ("rejected", "unknown"):
+        undo = _blame_undo(undo, is_unknown=record.reason == "unknown")
+    draft.step_event(record.step, StepEvent.GOT_STUCK, step._replace(undo=undo))
+
+
+@_folds(r.HumanRetried)
+def _human_retried(draft: Draft, record: r.HumanRetried) -> None:
+    step = draft.steps[record.step]
+    draft.steps[record.step] = step._replace(budget_from=step.attempts, check_attempts=0)
+    draft.failing &= ~(1 << record.step)
+
+
+@_folds(r.HumanSettled)
+def _human_settled(draft: Draft, record: r.HumanSettled) -> None:
+    step = draft.steps[record.step]._replace(settled_by=record.by)
+    bit = 1 << record.step
+    if record.as_done:
+        step = step._replace(has_bad_output=False, output=None, error=None)
+        step = step._replace(status=StepStatus.SUCCEEDED)
+        draft.step_event(record.step, StepEvent.SETTLED_AS_DONE, step)
+        draft.failing &= ~bit
+    else:
+        draft.step_event(record.step, StepEvent.SETTLED_AS_GONE, step)
+        draft.is_settled = True
+        draft.failing |= bit
+
+
+@_folds(r.HumanSuppliedOutput)
+def _human_supplied_output(draft: Draft, record: r.HumanSuppliedOutput) -> None:
+    old = draft.steps[record.step]
+    step = old._replace(
+        output=record.output,
+        has_bad_output=False,
+        error=None,
+        settled_by=record.by,
+        undo_params=record.undo_params if record.undo_params is not None else old.undo_params,
+        undo_error=record.undo_error,
+    )
+    if old.status is not StepStatus.STUCK:
+        step = step._replace(status=StepStatus.SUCCEEDED)
+        draft.failing &= ~(1 << record.step)
+    draft.step_event(record.step, StepEvent.OUTPUT_SUPPLIED, step)
+
+
+@_folds(r.CallsSupplied)
+def _calls_supplied(draft: Draft, record: r.CallsSupplied) -> None:
+    step = draft.steps[record.step]
+    old = step.undo or UndoState()
+    undo = UndoState(
+        calls=tuple((call["tool"], call["params"]) for call in record.calls),
+        tools=record.tools,
+        source="person",
+        revision=old.revision + 1,
+        stuck_reason=old.stuck_reason,
+    )
+    draft.steps[record.step] = step._replace(undo=undo)
+
+
+@_folds(r.ReplyIgnored)
+def _reply_ignored(draft: Draft, record: r.ReplyIgnored) -> None:
+    """Evidence only."""
+
+
+def _undo_of(draft: Draft, index: int) -> UndoState:
+    undo = draft.steps[index].undo
+    if undo is None:
+        check(False, f"step {index} of {draft.saga_id!r} has no undo under way")
+        raise AssertionError
+    return undo
+
+
+def _blame_undo(undo: UndoState, *, is_unknown: bool) -> UndoState:
+    if is_unknown:
+        return undo._replace(is_doubted=True, was_refused=False)
+    return undo._replace(was_refused=True)

@@ -1,0 +1,322 @@
+"""Going forward: launching steps and making sense of how their calls end.
+
+A call that ended is first judged for its own step: it succeeded, certainly had no effect, may
+have had one, or is worth another attempt under the same req_id. What that means for the saga
+is decided afterwards, in ``decide.advance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fsm_saga.core import ids
+from fsm_saga.core import records as r
+from fsm_saga.core.effects import CallTool
+from fsm_saga.core.guards import WayBack
+from fsm_saga.core.program import CallSpec, StepSpec
+from fsm_saga.core.references import ReferenceMissing
+from fsm_saga.core.retry import next_attempt_delay_s
+from fsm_saga.core.saga import StepState
+from fsm_saga.core.states import Direction, DoubtExit, Phase, SagaEvent, StepStatus
+from fsm_saga.core.work import Work
+
+
+class _Outputs(dict[int, Any]):
+    """The recorded outputs, looked up in the draft when asked for."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: list[StepState]) -> None:
+        self.steps = steps
+
+    def __missing__(self, index: int) -> Any:  # noqa: ANN401  # a JSON value
+        step = self.steps[index]
+        if step.status is not StepStatus.SUCCEEDED and step.settled_by is None:
+            raise LookupError(index)
+        return step.output
+
+
+def launch_ready(work: Work, candidates: Iterable[int]) -> None:
+    """Start each candidate whose needs have all succeeded (INV-5)."""
+    draft = work.draft
+    for index in candidates:
+        if draft.failing and draft.way_back() is not WayBack.CLOSED:
+            return
+        needs = draft.program.steps[index].needs
+        if draft.steps[index].status is StepStatus.WAITING and not needs & ~draft.succeeded:
+            _launch(work, index)
+
+
+def _launch(work: Work, index: int) -> None:
+    spec = work.spec(index)
+    try:
+        params = spec.action.params.resolve(_Outputs(work.draft.steps), work.draft.program.inputs)
+        if spec.undo is not None and not spec.undo_needs_output:
+            # A step whose undo cannot even be written down is not started at all.
+            resolve_undo(work, index)
+    except ReferenceMissing as missing:
+        work.write(r.ActionRejected(at=work.at, step=index, error=str(missing), was_sent=False))
+        return
+    if spec.approval_expires_s is None:
+        start_action(work, index, params)
+        return
+    digest = ids.approval_digest(work.draft.saga_id, index, spec.action.tool, params)
+    expires_at = work.at + spec.approval_expires_s
+    work.write(
+        r.ApprovalRequested(
+            at=work.at, step=index, params=params, digest=digest, expires_at=expires_at
+        )
+    )
+    work.wake(expires_at)
+
+
+def resolve_undo(work: Work, index: int) -> Mapping[str, Any] | None:
+    """Return the params of a step's planned undo call, or None where none is planned.
+
+    Raises:
+        ReferenceMissing: If they refer to something that is not there.
+    """
+    undo = work.spec(index).undo
+    if undo is None:
+        return None
+    params: Mapping[str, Any] = undo.params.resolve(
+        _Outputs(work.draft.steps), work.draft.program.inputs
+    )
+    return params
+
+
+def start_action(
+    work: Work, index: int, params: Mapping[str, Any], *, revision: int | None = None
+) -> None:
+    """Write the intent of a step's first send, with the params that every resend will use."""
+    spec = work.spec(index)
+    undo_params = None
+    if spec.undo is not None and not spec.undo_needs_output:
+        undo_params = resolve_undo(work, index)
+    if revision is None:
+        revision = work.step(index).revision
+    rid = ids.req_id(work.draft.saga_id, index, Direction.DO, revision)
+    not_after = None if spec.deadline_s is None else work.at + spec.deadline_s
+    work.write(
+        r.ActionStarted(
+            at=work.at,
+            step=index,
+            req_id=rid,
+            revision=revision,
+            params=params,
+            undo_params=undo_params,
+            not_after=not_after,
+        )
+    )
+    send_action(work, index)
+
+
+def send_action(work: Work, index: int) -> None:
+    """Order the send of a step's call, exactly as its intent says (INV-3)."""
+    spec, step = work.spec(index), work.step(index)
+    timeout_s = spec.action.timeout_s
+    if step.not_after is not None:
+        timeout_s = min(timeout_s, max(step.not_after - work.at, 0.001))
+    work.do(
+        CallTool(
+            step=index,
+            direction=Direction.DO,
+            tool=spec.action.tool,
+            params=step.params or {},
+            req_id=step.req_id or "",
+            attempt=step.attempts,
+            timeout_s=timeout_s,
+            undoes=spec.undoes,
+            not_after=step.not_after,
+        )
+    )
+
+
+def may_resend(call: CallSpec, started_at: float, now: float) -> bool:
+    """Return whether the tool still answers this req_id with its first result."""
+    contract = call.contract
+    if contract.read_only:
+        return True
+    if contract.retention_s is not None and now - started_at > contract.retention_s:
+        return False
+    return contract.dedupe
+
+
+def action_succeeded(work: Work, index: int, output: object) -> None:
+    """Write a success, with the undo call resolved from what is known now."""
+    spec = work.spec(index)
+    undo_params = None
+    if spec.undo is not None and spec.undo_needs_output:
+        trial = work.draft.steps[index]
+        work.draft.steps[index] = trial._replace(output=output, status=StepStatus.SUCCEEDED)
+        try:
+            undo_params = resolve_undo(work, index)
+        except ReferenceMissing as missing:
+            work.draft.steps[index] = trial
+            error = f"the output lacks what the rollback needs: {missing}"
+            work.write(r.ActionSucceededBadly(at=work.at, step=index, error=error))
+            return
+        work.draft.steps[index] = trial
+    work.write(r.ActionSucceeded(at=work.at, step=index, output=output, undo_params=undo_params))
+    if work.draft.state.phase is Phase.EXECUTING:
+        work.candidates = spec.followers
+        work.move(SagaEvent.STEP_SUCCEEDED)
+
+
+def action_rejected(work: Work, index: int, error: str, jitter: float) -> None:
+    """Judge a refusal: try again, trust it, or doubt it."""
+    spec, step = work.spec(index), work.step(index)
+    contract = spec.action.contract
+    used = step.attempts - step.budget_from
+    if not _stops(work) and used < spec.action.retry.attempt_max:
+        if _retry(work, index, outcome="rejected", error=error, jitter=jitter):
+            return
+    # A refusal settles a call only if no other copy can still take effect: either none is
+    # out there, or the tool promises to refuse those as well. A tool that fences its undo
+    # but forgets its refusals is undone for safety; that undo is null if nothing happened.
+    is_certain = contract.sticky_failures or not (step.is_doubted or contract.fenced_compensation)
+    if is_certain or not spec.is_effectful:
+        work.write(r.ActionRejected(at=work.at, step=index, error=error))
+    else:
+        _leave_in_doubt(work, index, f"refused, but an earlier copy may take effect: {error}")
+
+
+def action_unknown(work: Work, index: int, error: str, jitter: float) -> None:
+    """Judge a lost answer: time alone never turns it into success or failure."""
+    spec, step = work.spec(index), work.step(index)
+    used = step.attempts - step.budget_from
+    can_repeat = may_resend(spec.action, step.started_at, work.at)
+    is_worth_it = not _stops(work) or spec.exit in (DoubtExit.RESEND, DoubtExit.CHECK)
+    if can_repeat and is_worth_it and used < spec.action.retry.doubt_attempt_max:
+        if _retry(work, index, outcome="unknown", error=error, jitter=jitter):
+            return
+    if not spec.is_effectful:
+        work.write(r.ActionRejected(at=work.at, step=index, error=error))
+    else:
+        _leave_in_doubt(work, index, error)
+
+
+def _stops(work: Work) -> bool:
+    """True when another attempt could only serve to resolve a doubt, not to succeed."""
+    draft = work.draft
+    if draft.state.phase is not Phase.EXECUTING:
+        return True
+    return draft.stop is not None and draft.way_back() is not WayBack.CLOSED
+
+
+def _retry(work: Work, index: int, *, outcome: str, error: str, jitter: float) -> bool:
+    spec, step = work.spec(index), work.step(index)
+    used = step.attempts - step.budget_from
+    retry_at = work.at + next_attempt_delay_s(spec.action.retry, attempt=used, jitter=jitter)
+    if step.not_after is not None and retry_at >= step.not_after:
+        return False
+    work.write(
+        r.AttemptFailed(
+            at=work.at,
+            step=index,
+            direction=Direction.DO,
+            attempt=step.attempts,
+            outcome=outcome,
+            error=error,
+            retry_at=retry_at,
+        )
+    )
+    work.wake(retry_at)
+    return True
+
+
+def _leave_in_doubt(work: Work, index: int, error: str) -> None:
+    """Take the exit that the compiler chose for this step."""
+    spec, step = work.spec(index), work.step(index)
+    match spec.exit:
+        case DoubtExit.CHECK if spec.check is not None:
+            work.write(r.CheckStarted(at=work.at, step=index, attempt=step.check_attempts + 1))
+            send_check(work, index)
+        case DoubtExit.WAIT_DEADLINE if step.not_after is not None:
+            until = step.not_after + work.draft.program.clock_skew_s
+            if until <= work.at:
+                work.write(r.ActionDoubted(at=work.at, step=index, error=error))
+            else:
+                work.write(r.WaitStarted(at=work.at, step=index, until=until, error=error))
+                work.wake(until)
+        case _:
+            work.write(r.ActionDoubted(at=work.at, step=index, error=error))
+
+
+def send_check(work: Work, index: int) -> None:
+    """Order the question what became of a doubtful call."""
+    spec, step = work.spec(index), work.step(index)
+    if spec.check is None:
+        return
+    work.do(
+        CallTool(
+            step=index,
+            direction=Direction.CHECK,
+            tool=spec.check.tool,
+            params={},
+            req_id=ids.req_id(work.draft.saga_id, index, Direction.CHECK, step.revision),
+            attempt=step.check_attempts,
+            timeout_s=spec.check.timeout_s,
+            undoes=step.req_id,
+        )
+    )
+
+
+def check_answered(work: Work, index: int, answer: object) -> None:
+    """Settle a doubtful call by what its tool says became of it."""
+    spec = work.spec(index)
+    status = answer.get("status") if isinstance(answer, Mapping) else None
+    match status:
+        case "done":
+            output = answer.get("output") if isinstance(answer, Mapping) else None
+            action_succeeded(work, index, output)
+        case "refused":
+            work.write(r.ActionRejected(at=work.at, step=index, error="the check says: refused"))
+        case "absent" if spec.action.contract.check_fences:
+            work.write(r.ActionRejected(at=work.at, step=index, error="the check says: absent"))
+        case "absent":
+            # Absent now is not absent for ever: a copy may still be on its way.
+            error = "the check says absent, but does not keep a late copy out"
+            work.write(r.ActionDoubted(at=work.at, step=index, error=error))
+        case _:
+            error = f"the check answered neither done, refused nor absent: {status!r}"
+            work.write(r.ActionDoubted(at=work.at, step=index, error=error[:300]))
+
+
+def check_failed(work: Work, index: int, error: str, jitter: float) -> None:
+    """Ask again within the check's budget, then leave the step to a person."""
+    spec, step = work.spec(index), work.step(index)
+    if spec.check is None or step.check_attempts >= spec.check.retry.doubt_attempt_max:
+        work.write(r.ActionDoubted(at=work.at, step=index, error=f"the check failed: {error}"))
+        return
+    delay_s = next_attempt_delay_s(spec.check.retry, attempt=step.check_attempts, jitter=jitter)
+    work.write(
+        r.AttemptFailed(
+            at=work.at,
+            step=index,
+            direction=Direction.CHECK,
+            attempt=step.check_attempts,
+            outcome="unknown",
+            error=error,
+            retry_at=work.at + delay_s,
+        )
+    )
+    work.wake(work.at + delay_s)
+
+
+def settle_before_turning(work: Work) -> None:
+    """Settle the siblings that only wait for another attempt; those in flight stay in flight.
+
+    A sibling that was refused, and has no copy out there, will not be tried again. One in doubt
+    goes on trying if its exit is to resend or to ask; else it is left in doubt at once.
+    """
+    for index, step in enumerate(work.draft.steps):
+        if step.status is not StepStatus.RUNNING or step.retry_at is None:
+            continue
+        spec: StepSpec = work.spec(index)
+        error = step.error or "not tried again: the saga goes back"
+        if not spec.is_effectful or not step.is_doubted:
+            work.write(r.ActionRejected(at=work.at, step=index, error=error))
+        elif spec.exit is DoubtExit.COMPENSATE_NOW:
+            work.write(r.ActionDoubted(at=work.at, step=index, error=error))

@@ -1,0 +1,250 @@
+"""What people may decide: approvals before a step, and the ways out of NEEDS_HUMAN.
+
+``choices`` says which answers a step accepts now; it is what a person is shown and what an
+answer is held against, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from fsm_saga.core import events as e
+from fsm_saga.core import records as r
+from fsm_saga.core.backward import (
+    start_undo_call,
+    undo_of,
+)
+from fsm_saga.core.draft import Draft
+from fsm_saga.core.forward import may_resend, resolve_undo, send_action, start_action
+from fsm_saga.core.guards import WayBack
+from fsm_saga.core.program import StepSpec
+from fsm_saga.core.references import ReferenceMissing
+from fsm_saga.core.saga import Saga, StepState
+from fsm_saga.core.states import Direction, Phase, SagaEvent, StepStatus
+from fsm_saga.core.work import Work
+from fsm_saga.errors import EventRefusedError
+
+RETRY = "retry"
+SETTLED = "settled"
+OUTPUT = "output"
+CALLS = "calls"
+
+
+def choices(saga: Saga, index: int) -> tuple[str, ...]:
+    """Return the answers that a person may give for this step now, in order of preference."""
+    if saga.state.phase is not Phase.NEEDS_HUMAN:
+        return ()
+    return _choices(Draft(saga), index)
+
+
+def _choices(draft: Draft, index: int) -> tuple[str, ...]:
+    step = draft.steps[index]
+    spec = draft.program.steps[index]
+    match step.status:
+        case StepStatus.STUCK:
+            undo = step.undo
+            found = []
+            if undo is not None and undo.calls:
+                found.append(RETRY)
+            found += [SETTLED, CALLS]
+            if undo is not None and undo.stuck_reason == "unresolvable" and spec.undo is not None:
+                found.append(OUTPUT)
+            return tuple(found)
+        case StepStatus.DOUBTFUL:
+            if draft.way_back() is not WayBack.CLOSED and not _is_next_to_clear(draft, index):
+                return ()
+            found = [RETRY] if may_resend(spec.action, step.started_at, draft.updated_at) else []
+            found += [OUTPUT, SETTLED]
+            if draft.way_back() is not WayBack.CLOSED:
+                found.append(CALLS)
+            return tuple(found)
+        case StepStatus.REJECTED | StepStatus.SUCCEEDED if (
+            draft.failing >> index & 1 and draft.way_back() is WayBack.CLOSED
+        ):
+            return _choices_forward(step, spec)
+        case _:
+            return ()
+
+
+def _choices_forward(step: StepState, spec: StepSpec) -> tuple[str, ...]:
+    """Return the answers for a step that only forward is left for."""
+    # A call that was never made for want of an approval is not made by a retry either.
+    was_allowed = spec.approval_expires_s is None or step.approved_by is not None
+    can_retry = step.params is not None and was_allowed
+    if step.status is StepStatus.SUCCEEDED:
+        can_retry = can_retry and spec.action.contract.dedupe
+    found = (RETRY,) if can_retry else ()
+    return (*found, OUTPUT) if spec.output_is_used else (*found, OUTPUT, SETTLED)
+
+
+def _is_next_to_clear(draft: Draft, index: int) -> bool:
+    return not draft.program.steps[index].descendants & draft.uncleared
+
+
+def approval_answered(work: Work, event: e.ApprovalAnswered) -> None:
+    """Let the waiting step run, or deny it.
+
+    Raises:
+        EventRefusedError: If the step does not wait for approval, what it would do is not
+            what the person saw, or the time to approve is over.
+    """
+    step = work.step(event.step)
+    name = str(work.spec(event.step).step_id)
+    if step.status is not StepStatus.AWAITING_APPROVAL:
+        raise _refused(work, f"step {name!r} is {step.status} and does not wait for approval")
+    if event.digest is not None and event.digest != step.digest:
+        raise _refused(
+            work, f"the approval for step {name!r} is for other parameters (digest differs)"
+        )
+    if step.expires_at is not None and event.at >= step.expires_at:
+        raise _refused(work, f"the time to approve step {name!r} is over")
+    if not event.is_granted:
+        work.write(r.ApprovalDenied(at=work.at, step=event.step, by=event.by, note=event.note))
+        return
+    params = step.params or {}
+    work.write(
+        r.ApprovalGiven(
+            at=work.at, step=event.step, digest=step.digest or "", by=event.by, note=event.note
+        )
+    )
+    start_action(work, event.step, params)
+
+
+def human_answered(work: Work, event: e.HumanAnswer) -> None:
+    """Do what a person decided about a step that the saga rests on.
+
+    Raises:
+        EventRefusedError: If the saga does not ask, the step does not accept this answer, or
+            the saga has changed since the person looked.
+    """
+    draft = work.draft
+    wanted, saga_event = _kind(event)
+    if event.position is not None and event.position != draft.position:
+        raise _refused(
+            work, f"it has changed since position {event.position} (now {draft.position})"
+        )
+    if draft.state.phase is not Phase.NEEDS_HUMAN:
+        verdict = draft.program.table.verdict(draft.state, saga_event, draft.facts())
+        raise _refused(work, verdict.reason)
+    found = _choices(draft, event.step)
+    if wanted not in found:
+        name = str(work.spec(event.step).step_id)
+        accepts = ", ".join(found) or "nothing"
+        raise _refused(
+            work, f"step {name!r} ({work.step(event.step).status}) accepts {accepts}, not {wanted}"
+        )
+    match event:
+        case e.RetryAsked():
+            _retried(work, event)
+        case e.SettledByHuman():
+            _settled(work, event)
+        case e.OutputSupplied():
+            _output_supplied(work, event)
+        case e.CallsOffered():
+            _calls_offered(work, event)
+        case _:
+            raise _refused(work, f"{type(event).__name__} is no answer")
+    work.move(saga_event)
+
+
+def _kind(event: e.HumanAnswer) -> tuple[str, SagaEvent]:
+    match event:
+        case e.RetryAsked():
+            return RETRY, SagaEvent.HUMAN_RETRIES
+        case e.SettledByHuman():
+            return SETTLED, SagaEvent.HUMAN_SETTLES
+        case e.OutputSupplied():
+            return OUTPUT, SagaEvent.HUMAN_SUPPLIES_OUTPUT
+        case e.CallsOffered():
+            return CALLS, SagaEvent.HUMAN_SUPPLIES_CALLS
+        case _:
+            raise TypeError(type(event).__name__)
+
+
+def _retried(work: Work, event: e.RetryAsked) -> None:
+    index, step = event.step, work.step(event.step)
+    work.write(r.HumanRetried(at=work.at, step=index, by=event.by, note=event.note))
+    if step.status is StepStatus.STUCK:
+        undo = undo_of(work, index)
+        # A sticky refusal would only be repeated; since it certainly had no effect, the call
+        # may get a new id. A doubtful call keeps its id for ever (INV-2).
+        revision = undo.revision + (undo.was_refused and not undo.is_doubted)
+        tool, params = undo.calls[undo.call]
+        start_undo_call(work, index, tool, params, call=undo.call, revision=revision)
+        return
+    if step.status is StepStatus.REJECTED:
+        start_action(work, index, step.params or {}, revision=step.revision + 1)
+        return
+    work.write(
+        r.AttemptStarted(at=work.at, step=index, direction=Direction.DO, attempt=step.attempts + 1)
+    )
+    send_action(work, index)
+
+
+def _settled(work: Work, event: e.SettledByHuman) -> None:
+    step = work.step(event.step)
+    is_done = step.status in (StepStatus.REJECTED, StepStatus.SUCCEEDED)
+    if step.status is StepStatus.DOUBTFUL:
+        others = work.draft.program.irrevocable & ~(1 << event.step)
+        is_done = bool(others & work.draft.uncleared)
+        if is_done and work.spec(event.step).output_is_used:
+            raise _refused(work, "a later step uses this step's output: supply it instead")
+    work.write(
+        r.HumanSettled(at=work.at, step=event.step, as_done=is_done, by=event.by, note=event.note)
+    )
+
+
+def _output_supplied(work: Work, event: e.OutputSupplied) -> None:
+    index, step = event.step, work.step(event.step)
+    undo_params, undo_error = None, None
+    trial = step._replace(output=event.output, settled_by=event.by)
+    work.draft.steps[index] = trial
+    try:
+        undo_params = resolve_undo(work, index)
+    except ReferenceMissing as missing:
+        undo_error = str(missing)
+    finally:
+        work.draft.steps[index] = step
+    if step.status is StepStatus.STUCK and undo_params is None:
+        raise _refused(work, f"this output does not give the rollback what it needs: {undo_error}")
+    work.write(
+        r.HumanSuppliedOutput(
+            at=work.at,
+            step=index,
+            output=event.output,
+            undo_params=undo_params,
+            undo_error=undo_error,
+            by=event.by,
+            note=event.note,
+        )
+    )
+    undo = work.spec(index).undo
+    if step.status is StepStatus.STUCK and undo is not None and undo_params is not None:
+        start_undo_call(work, index, undo.tool, undo_params, call=0, revision=0)
+
+
+def _calls_offered(work: Work, event: e.CallsOffered) -> None:
+    if not event.calls:
+        raise _refused(work, "the list of calls is empty: to leave the rest as it is, settle it")
+    index = event.step
+    work.write(
+        r.CallsSupplied(
+            at=work.at,
+            step=index,
+            calls=event.calls,
+            tools=event.tools,
+            by=event.by,
+            note=event.note,
+        )
+    )
+    undo = undo_of(work, index)
+    tool, params = undo.calls[0]
+    start_undo_call(work, index, tool, params, call=0, revision=undo.revision)
+
+
+def _refused(work: Work, why: str) -> EventRefusedError:
+    draft = work.draft
+    return EventRefusedError(
+        f"Saga {draft.saga_id!r} in state {draft.state} refused this: {why}. "
+        "Nothing was changed; look at it again with `fsm-saga show`.",
+        saga_id=draft.saga_id,
+        state=str(draft.state),
+    )
