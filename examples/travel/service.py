@@ -187,11 +187,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
             character that cannot be stored, or is no object (400).
     """
     try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_unique_names,
-            parse_constant=_refuse_constant,
-        )
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_names)
+        # Python reads NaN, 1e999 and lone surrogates, and could then not store them.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise RefusedError(400, f"the body is not proper JSON: {error}") from error
@@ -205,10 +202,6 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(names) < len(pairs):
         raise ValueError("a name occurs twice")
     return names
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

@@ -1,0 +1,1 @@
+"""An agent that decides as it goes; everything is in ``agent.py``."""
