@@ -1,0 +1,78 @@
+"""Rules about one tool call: the tool is known and allowed, its parameters fit.
+
+They hold for a step's action, for its rollback, and for the calls of a compensation that is
+decided late, when a saga is already on its way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from fsm_saga.core.contract import ToolFacts
+from fsm_saga.plan.model import Step
+from fsm_saga.plan.problems import Path, Problems, listed, shown
+from fsm_saga.plan.schemas import params_mismatches
+
+Catalogue = Mapping[str, ToolFacts]
+
+
+class CallRules:
+    """Checks tool calls against one catalogue and one caller's rights, noting what is wrong."""
+
+    def __init__(
+        self, catalogue: Catalogue, allowed: Collection[str] | None, problems: Problems
+    ) -> None:
+        self.catalogue = catalogue
+        self._allowed = None if allowed is None else frozenset(allowed)
+        self._problems = problems
+
+    def tool_at(self, name: str, at: Path) -> ToolFacts | None:
+        """Return the facts of a tool that is named somewhere, or None if there is no such tool."""
+        facts = self.catalogue.get(name)
+        if facts is None:
+            usable = sorted(self._usable())
+            otherwise = f"The tools are {listed(usable)}." if usable else "There are no tools."
+            hint = self._problems.near.hint(name, usable, otherwise=otherwise)
+            self._problems.add("unknown-tool", at, f"There is no tool {shown(name)}.", hint)
+        elif not self._may_use(name):
+            self._problems.add(
+                "tool-not-allowed",
+                at,
+                f"The tool {shown(name)} may not be used here.",
+                f"The allowed tools are {listed(sorted(self._usable())) or 'none'}.",
+            )
+        return facts
+
+    def undo_at(self, step: Step, facts: ToolFacts, at: Path) -> None:
+        """Note if the undo that a step's tool declares is not allowed for this caller."""
+        if facts.undo is not None and not self._may_use(facts.undo):
+            self._problems.add(
+                "tool-not-allowed",
+                at,
+                f"Step {shown(step.step_id)} would be undone by {shown(facts.undo)}, "
+                "which may not be used here.",
+                "Write a rollback with an allowed tool, or use another tool.",
+            )
+
+    def params_at(
+        self,
+        facts: ToolFacts | None,
+        params: dict[str, Any],
+        references: tuple[Path, ...],
+        place: Path,
+    ) -> None:
+        """Note what is certainly wrong with the parameters of a call."""
+        if facts is None:
+            return
+        for mismatch in params_mismatches(facts, params, references, self._problems.near):
+            at = (*place, *mismatch.path)
+            self._problems.add(mismatch.code, at, mismatch.message, mismatch.hint)
+            if self._problems.is_full:
+                return
+
+    def _may_use(self, name: str) -> bool:
+        return self._allowed is None or name in self._allowed
+
+    def _usable(self) -> list[str]:
+        return [name for name in self.catalogue if self._may_use(name)]

@@ -1,0 +1,295 @@
+"""What tools declare of their parameters and results, asked about a plan's literals.
+
+A plan's parameters hold references where values will be, so a JSON Schema can only be held to
+what is already there: a reference agrees with any schema, and so does whatever depends on its
+value. Names are different: a missing or unknown parameter is certain, whatever the values are.
+
+Schemas come from Python functions, from declaration files and from remote servers. They are
+compiled once per tool, never fetch anything, and one that is broken is a problem, not a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+
+from fsm_saga.core.contract import ToolFacts
+from fsm_saga.plan.problems import Near, Path, listed, shown
+
+# A mismatch that is certain although values below the place are still unknown.
+_SURE_ABOVE_REFERENCES = frozenset(
+    {
+        "type",
+        "required",
+        "additionalProperties",
+        "propertyNames",
+        "minProperties",
+        "maxProperties",
+        "minItems",
+        "maxItems",
+        "falseSchema",
+    }
+)
+# Keywords whose branch may or may not count, depending on values.
+_CONDITIONAL = frozenset({"if", "then", "else", "anyOf", "oneOf", "not", "contains"})
+_IN_BRANCHES = _CONDITIONAL | {"allOf", "dependentRequired", "dependentSchemas"}
+_REF_HOPS_MAX = 32
+_SCHEMA_VISIT_MAX = 2000
+_CHECKER_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Where and how parameters differ from a tool's schema."""
+
+    code: str
+    path: Path
+    message: str
+    hint: str
+
+
+class _Same:
+    """Facts compared by identity, so that a compiled schema is found without comparing schemas.
+
+    It keeps the facts alive: an identity is never reused while it is a key.
+    """
+
+    __slots__ = ("facts",)
+
+    def __init__(self, facts: ToolFacts) -> None:
+        self.facts = facts
+
+    def __hash__(self) -> int:
+        return id(self.facts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.facts is self.facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checker:
+    """A tool's parameter schema, compiled; ``names`` is None where any name may be used."""
+
+    validator: jsonschema_rs.Validator | None
+    broken: str | None
+    names: tuple[str, ...] | None
+    required: tuple[str, ...]
+
+
+def params_mismatches(
+    facts: ToolFacts, params: Mapping[str, Any], references: tuple[Path, ...], near: Near
+) -> Iterator[Mismatch]:
+    """Yield what is certainly wrong in the parameters of a call of this tool.
+
+    Args:
+        facts: The tool.
+        params: The parameters as planned.
+        references: Paths of the references in them, whose values are not known yet.
+        near: Where suggestions come from.
+    """
+    checker = _checker(_Same(facts))
+    if checker.broken is not None:
+        yield Mismatch(
+            "broken-tool-schema",
+            (),
+            f"The parameters of {shown(facts.name)} cannot be checked: {checker.broken}",
+            "The tool's declaration has to be mended; no other plan will help.",
+        )
+        return
+    for name in checker.required:
+        if name not in params:
+            hint = f"Add {name!r}; the tool needs {listed(checker.required)}."
+            message = f"The tool {shown(facts.name)} needs the parameter {shown(name)}."
+            yield Mismatch("missing-param", (name,), message, hint)
+    if checker.names is not None:
+        for name in params:
+            if name not in checker.names:
+                yield _unknown_param(facts, name, checker.names, near)
+    if checker.validator is not None and not checker.validator.is_valid(params):
+        yield from _schema_mismatches(checker, params, references)
+
+
+def _unknown_param(facts: ToolFacts, name: str, names: tuple[str, ...], near: Near) -> Mismatch:
+    has = f"it has {listed(names)}" if names else "it has none"
+    return Mismatch(
+        "unknown-param",
+        (name,),
+        f"The tool {shown(facts.name)} has no parameter {shown(name)}.",
+        near.hint(name, names, otherwise=f"Leave it out; {has}."),
+    )
+
+
+def _schema_mismatches(
+    checker: _Checker, params: Mapping[str, Any], references: tuple[Path, ...]
+) -> Iterator[Mismatch]:
+    if checker.validator is None:
+        return
+    for error in checker.validator.iter_errors(params):
+        path, keyword = tuple(error.instance_path), error.kind.name
+        told = keyword == "required" or (
+            keyword == "additionalProperties" and checker.names is not None
+        )
+        if told and not path and _IN_BRANCHES.isdisjoint(error.schema_path):
+            continue  # name by name, before
+        if _is_unsure(path, keyword, error.schema_path, references):
+            continue
+        yield Mismatch(
+            "param-mismatch",
+            path,
+            f"{error.message[:300]}.",
+            "Write a value that the tool's schema allows.",
+        )
+
+
+def _is_unsure(
+    path: Path, keyword: str, schema_path: list[str | int], references: tuple[Path, ...]
+) -> bool:
+    """Return whether the values that references will have could still set a mismatch right."""
+    below = [each for each in references if each[: len(path)] == path]
+    if any(each == path for each in below):
+        return True
+    if references and not _CONDITIONAL.isdisjoint(schema_path[:-1]):
+        return True
+    return bool(below) and keyword not in _SURE_ABOVE_REFERENCES
+
+
+@lru_cache(maxsize=_CHECKER_MAX)
+def _checker(same: _Same) -> _Checker:
+    schema = _plain(same.facts.params_schema)
+    if not schema:
+        return _Checker(validator=None, broken=None, names=None, required=())
+    try:
+        validator = jsonschema_rs.validator_for(schema, offline=True)
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        first = str(error).partition("\n")[0][:200]
+        return _Checker(validator=None, broken=first, names=None, required=())
+    top = _followed(schema, schema)
+    return _Checker(
+        validator=validator, broken=None, names=_closed_names(top), required=_required(top)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a schema made of plain dictionaries and lists, which is what the compiler takes."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _closed_names(schema: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the only names that parameters may have, or None where others are welcome.
+
+    A schema that lists properties and says nothing of others is taken as closed: a parameter
+    beyond the list is invented by the planner far more often than wanted by the tool.
+    """
+    open_by = ("patternProperties", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "$ref")
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return () if schema.get("additionalProperties") is False else None
+    if schema.get("additionalProperties", False) is not False:
+        return None
+    if schema.get("additionalProperties") is None and any(key in schema for key in open_by):
+        return None
+    return None if "patternProperties" in schema else tuple(properties)
+
+
+def _required(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    required = schema.get("required")
+    return tuple(required) if isinstance(required, list | tuple) else ()
+
+
+def required_params(facts: ToolFacts) -> tuple[str, ...]:
+    """Return the names of the parameters that a call of this tool must have."""
+    return _checker(_Same(facts)).required
+
+
+def output_properties(facts: ToolFacts) -> frozenset[str] | None:
+    """Return the names of the fields that a tool's output declares.
+
+    None means that the output is a single value, or that nothing is known of it.
+    """
+    schema = facts.output_schema
+    if schema is None:
+        return None
+    properties = _followed(schema, schema).get("properties")
+    return frozenset(properties) if isinstance(properties, Mapping) else None
+
+
+def lacks(facts: ToolFacts, path: tuple[str, ...]) -> str | None:
+    """Return why a tool's output certainly has nothing at a path, or None if it may have."""
+    schema = facts.output_schema
+    return None if schema is None else _Search(schema).lacks(schema, path)
+
+
+class _Search:
+    """Looks for a path in an output schema, for a bounded number of schemas.
+
+    A schema whose branches lead back to itself would otherwise be searched for ever.
+    """
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._left = _SCHEMA_VISIT_MAX
+
+    def lacks(self, schema: Any, path: tuple[str, ...]) -> str | None:
+        self._left -= 1
+        if not path or not isinstance(schema, Mapping) or self._left < 0:
+            return None
+        schema = _followed(schema, self._root)
+        for keyword in ("anyOf", "oneOf"):
+            branches = schema.get(keyword)
+            if isinstance(branches, list) and branches:
+                reasons = [self.lacks(branch, path) for branch in branches]
+                if all(reasons):
+                    return reasons[0]
+        types = schema.get("type")
+        kinds = {types} if isinstance(types, str) else set(types or ())
+        if not kinds:
+            return None
+        if not kinds & {"object", "array"}:
+            kind = " or ".join(sorted(kinds))
+            return f"it is of type {kind}, so it has no {shown(path[0])}"
+        if kinds <= {"array", "null"}:
+            return self._list_lacks(schema, path)
+        return self._object_lacks(schema, path) if kinds <= {"object", "null"} else None
+
+    def _list_lacks(self, schema: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+        if not (path[0].isascii() and path[0].isdigit()):
+            return f"it is a list, so {shown(path[0])} cannot be looked up in it"
+        first = schema.get("prefixItems")
+        index = int(path[0][:9])
+        if isinstance(first, list) and index < len(first):
+            return self.lacks(first[index], path[1:])
+        return self.lacks(schema.get("items", True), path[1:])
+
+    def _object_lacks(self, schema: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+        properties = schema.get("properties", {})
+        if not isinstance(properties, Mapping) or "patternProperties" in schema:
+            return None
+        if path[0] in properties:
+            return self.lacks(properties[path[0]], path[1:])
+        others = schema.get("additionalProperties", True)
+        if others is False:
+            return f"it has no {shown(path[0])}; it has {listed(properties) or 'nothing'}"
+        return self.lacks(others, path[1:])
+
+
+def _followed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a local ``$ref`` leads to; a schema with other keywords beside it is kept."""
+    for _ in range(_REF_HOPS_MAX):
+        ref = schema.get("$ref")
+        if not isinstance(ref, str) or not ref.startswith("#/"):
+            return schema
+        target: Any = root
+        for part in ref[2:].split("/"):
+            if not isinstance(target, Mapping):
+                return schema
+            target = target.get(part.replace("~1", "/").replace("~0", "~"))
+        if not isinstance(target, Mapping):
+            return schema
+        schema = target
+    return schema
