@@ -95,7 +95,7 @@ def undo_call_spec(work: Work, index: int) -> CallSpec:
     if undo.source == "plan" and spec.undo is not None:
         return spec.undo
     tool = undo.calls[undo.call][0]
-    declared = (undo.tools or {}).get(tool, {}).get("contract", {})
+    declared = (undo.tools or {}).get("contracts", {}).get(tool, {})
     return CallSpec(
         tool=tool,
         params=_NO_PARAMS,

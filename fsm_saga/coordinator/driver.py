@@ -1,0 +1,265 @@
+"""The loop of one saga: event -> decide -> append -> effects.
+
+One task at a time drives a saga. Whoever brings an event while the saga is busy leaves it in
+the inbox; the busy task takes it next. The task that made a call goes on with what its outcome
+leads to, so a sequential saga runs in a single task from start to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.core import events as e
+from fsm_saga.core.decide import Decision, decide
+from fsm_saga.core.effects import CallTool, WakeAt
+from fsm_saga.core.invariants import check
+from fsm_saga.core.saga import Saga
+from fsm_saga.core.states import Phase
+from fsm_saga.errors import (
+    ConflictError,
+    EventRefusedError,
+    FencedError,
+    StoreUnavailableError,
+)
+from fsm_saga.ports import Append, CallOutcome, Clock, Head, OutcomeKind, Store, ToolRunner
+
+logger = logging.getLogger("fsm_saga.coordinator")
+
+# How long the driver tries to get a failed store to answer before it gives up: the waits in
+# seconds between one append and the next.
+APPEND_PATIENCE_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+
+_Queued = tuple[e.Event, "asyncio.Future[Decision] | None"]
+
+
+class Host(Protocol):
+    """What a driver needs from its coordinator."""
+
+    store: Store
+    runner: ToolRunner
+    clock: Clock
+
+    def spawn_call(self, driver: SagaDriver, call: CallTool) -> None:
+        """Make a call in a task of its own."""
+
+    def spawn_drive(self, driver: SagaDriver) -> None:
+        """Drive the saga in a task of its own."""
+
+    def wake_at(self, driver: SagaDriver, at: float) -> None:
+        """Post ``TimePassed`` to the driver at that time."""
+
+    def saga_changed(self, driver: SagaDriver, decision: Decision) -> None:
+        """Take notice of a durable change."""
+
+
+def is_at_rest(saga: Saga) -> bool:
+    """True when nothing goes on without a person: ended, asked, or waiting for approval."""
+    phase = saga.state.phase
+    if phase in (Phase.DONE, Phase.FAILED, Phase.NEEDS_HUMAN):
+        return True
+    return not (saga.running or saga.undoing) and saga.position > 0
+
+
+def head_of(saga: Saga) -> Head:
+    """Return what the store keeps beside the journal for lists."""
+    phase = saga.state.phase
+    waits_for = ""
+    if phase is Phase.NEEDS_HUMAN:
+        waits_for = "person"
+    elif saga.awaiting:
+        waits_for = "approval"
+    return Head(
+        saga_id=saga.saga_id,
+        state=str(saga.state),
+        outcome=None if saga.outcome is None else str(saga.outcome),
+        position=saga.position,
+        created_at=saga.created_at,
+        updated_at=saga.updated_at,
+        goal=saga.program.goal,
+        is_final=saga.state.is_final,
+        waits_for=waits_for,
+    )
+
+
+class SagaDriver:
+    """Drives one saga. ``saga`` is its durable state, never ahead of the journal."""
+
+    __slots__ = ("_host", "_inbox", "_is_busy", "on_rest", "saga")
+
+    def __init__(self, saga: Saga, host: Host) -> None:
+        self.saga = saga
+        self.on_rest: list[Callable[[Saga], None]] = []
+        self._host = host
+        self._inbox: deque[_Queued] = deque()
+        self._is_busy = False
+
+    async def command(self, event: e.Event) -> Decision:
+        """Decide an event that somebody waits for; return when it is durable.
+
+        Raises:
+            EventRefusedError: If the saga does not accept it.
+            StoreError: If the store failed for good.
+        """
+        answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._inbox.append((event, answer))
+        if not self._is_busy:
+            # Not in the caller's task: a caller that is cancelled must not take the saga along.
+            self._host.spawn_drive(self)
+        return await answer
+
+    async def drive(self, event: e.Event | None = None) -> None:
+        """Decide what has come in and go on with the calls it leads to, until none is left."""
+        if event is not None:
+            self._inbox.append((event, None))
+        while not self._is_busy:
+            calls = await self._drain()
+            if not calls:
+                return
+            for call in calls[1:]:
+                self._host.spawn_call(self, call)
+            self._inbox.append((await self.make_call(calls[0]), None))
+
+    async def make_call(self, call: CallTool) -> e.Event:
+        """Make one call and return its outcome as an event."""
+        saga = self.saga
+        step_id = saga.program.steps[call.step].step_id
+        outcome = await self._host.runner.call(call, saga_id=saga.saga_id, step_id=step_id)
+        return self._event_of(call, outcome)
+
+    def _event_of(self, call: CallTool, outcome: CallOutcome) -> e.Event:
+        at = self._host.clock.now()
+        step, direction, rid = call.step, call.direction, call.req_id
+        match outcome.kind:
+            case OutcomeKind.OK:
+                return e.CallSucceeded(
+                    at=at, step=step, direction=direction, req_id=rid, output=outcome.output
+                )
+            case OutcomeKind.OK_WITH_BAD_OUTPUT:
+                return e.CallSucceededBadly(
+                    at=at, step=step, direction=direction, req_id=rid, error=outcome.error
+                )
+            case OutcomeKind.REJECTED:
+                return e.CallRejected(
+                    at=at,
+                    step=step,
+                    direction=direction,
+                    req_id=rid,
+                    error=outcome.error,
+                    jitter=self._host.clock.jitter(),
+                )
+            case OutcomeKind.UNKNOWN:
+                return e.CallUnknown(
+                    at=at,
+                    step=step,
+                    direction=direction,
+                    req_id=rid,
+                    error=outcome.error,
+                    jitter=self._host.clock.jitter(),
+                )
+
+    async def _drain(self) -> list[CallTool]:
+        """Decide everything in the inbox; return the calls to make.
+
+        Only durable decisions are carried out. While an append is under way further events
+        pile up in the inbox, so their order is the order in which they came.
+        """
+        calls: list[CallTool] = []
+        self._is_busy = True
+        try:
+            while self._inbox:
+                for call in calls:
+                    # More is to be decided; what may be called already does not wait for it.
+                    self._host.spawn_call(self, call)
+                event, answer = self._inbox.popleft()
+                calls = await self._step(event, answer)
+        finally:
+            self._is_busy = False
+        return calls
+
+    async def _step(
+        self, event: e.Event, answer: asyncio.Future[Decision] | None
+    ) -> list[CallTool]:
+        try:
+            decision = await self._decide_durably(event)
+        except (EventRefusedError, ConflictError) as refused:
+            if answer is None:
+                raise
+            if not answer.done():
+                answer.set_exception(refused)
+            return []
+        except BaseException as error:
+            if answer is not None and not answer.done():
+                answer.set_exception(error)
+            raise
+        calls: list[CallTool] = []
+        for effect in decision.effects:
+            if isinstance(effect, CallTool):
+                calls.append(effect)
+            elif isinstance(effect, WakeAt):
+                self._host.wake_at(self, effect.at)
+        if answer is not None and not answer.done():
+            answer.set_result(decision)
+        if decision.records:
+            self._host.saga_changed(self, decision)
+        if self.on_rest and is_at_rest(self.saga):
+            waiting, self.on_rest = self.on_rest, []
+            for callback in waiting:
+                callback(self.saga)
+        return calls
+
+    async def _decide_durably(self, event: e.Event) -> Decision:
+        decision = decide(self.saga, event)
+        if not decision.records:
+            return decision
+        for attempt in range(len(APPEND_PATIENCE_S) + 1):
+            try:
+                await self._host.store.append(
+                    Append(
+                        saga_id=self.saga.saga_id,
+                        position=self.saga.position,
+                        records=decision.records,
+                        head=head_of(decision.saga),
+                    )
+                )
+            except FencedError:
+                raise
+            except (StoreUnavailableError, ConflictError) as error:
+                if attempt == len(APPEND_PATIENCE_S):
+                    raise
+                if isinstance(error, StoreUnavailableError):
+                    logger.warning("append failed, reading back: %s", error)
+                    await self._host.clock.sleep(APPEND_PATIENCE_S[attempt])
+                if await self._was_written(decision):
+                    break
+                decision = decide(self.saga, event)
+            else:
+                break
+        self.saga = decision.saga
+        return decision
+
+    async def _was_written(self, decision: Decision) -> bool:
+        """Read back what became of an append whose reply was lost or refused (W4).
+
+        After it, ``saga`` is what the journal says: either the append is there, or the saga
+        stands where it stood, or somebody else appended and the event is decided anew.
+        """
+        try:
+            journal = await self._host.store.load(self.saga.saga_id)
+        except StoreUnavailableError:
+            return False
+        if journal is None:
+            check(self.saga.position == 0, f"the journal of {self.saga.saga_id!r} is gone")
+            return False
+        before = self.saga.position
+        if tuple(journal[before:]) == decision.records:
+            return True
+        if len(journal) > before:
+            if before == 0:
+                raise ConflictError(f"A saga {self.saga.saga_id!r} exists already.")
+            self.saga = read_saga(journal)[0]
+        return False

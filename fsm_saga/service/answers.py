@@ -1,0 +1,167 @@
+"""What people and planners decide about a saga, as data that can wait in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from fsm_saga.core import events as e
+from fsm_saga.core.contract import ToolFacts
+from fsm_saga.core.references import ReferenceMissing, Template, name_keys
+from fsm_saga.core.saga import Saga
+from fsm_saga.errors import CommandError
+from fsm_saga.machine.compile import contract_as_json
+from fsm_saga.plan.lint import Call
+
+ANSWER_KINDS = (
+    "cancel",
+    "approve",
+    "reject",
+    "retry",
+    "settled",
+    "output",
+    "calls",
+    "amend",
+)
+ANONYMOUS = "unnamed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One decision about one saga.
+
+    Attributes:
+        kind: One of ``ANSWER_KINDS``.
+        step_id: The step that it is about, as the plan names it; None for the whole saga.
+        by: Who decided.
+        note: Why.
+        digest: For an approval, the digest of what was shown; empty for what waits now.
+        value: The output, the calls or the steps that go with the kind.
+        position: The saga's position when the person looked; None is not compared.
+    """
+
+    kind: str
+    step_id: int | str | None = None
+    by: str = ""
+    note: str = ""
+    digest: str = ""
+    value: Any = None
+    position: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything but the kind, as JSON."""
+        body = asdict(self)
+        del body["kind"]
+        return body
+
+    @staticmethod
+    def from_json(kind: str, body: Mapping[str, Any]) -> Answer:
+        """Return the answer that ``as_json`` wrote.
+
+        Raises:
+            CommandError: If it is of an unknown kind.
+        """
+        if kind not in ANSWER_KINDS:
+            raise CommandError(f"An answer {kind!r} is not known here. Nothing was changed.")
+        return Answer(kind=kind, **body)
+
+
+def answer_event(
+    saga: Saga,
+    answer: Answer,
+    *,
+    at: float,
+    calls: tuple[Call, ...] = (),
+    catalogue: Mapping[str, ToolFacts] | None = None,
+) -> e.Event:
+    """Return the event that an answer is to its saga.
+
+    Raises:
+        CommandError: If the plan has no such step, or nobody is named.
+    """
+    if answer.kind == "cancel":
+        return e.CancelAsked(at=at, by=answer.by or ANONYMOUS, note=answer.note)
+    spec = None if answer.step_id is None else saga.program.step_named(answer.step_id)
+    if spec is None:
+        names = ", ".join(repr(str(step.step_id)) for step in saga.program.steps)
+        raise CommandError(
+            f"Saga {saga.saga_id!r} has no step {str(answer.step_id)!r}: its steps are {names}. "
+            "Nothing was changed; name one of them."
+        )
+    if not answer.by.strip():
+        raise CommandError("A decision carries a name: say who decides. Nothing was changed.")
+    index, by, note = spec.index, answer.by, answer.note
+    match answer.kind:
+        case "approve" | "reject":
+            return e.ApprovalAnswered(
+                at=at,
+                step=index,
+                is_granted=answer.kind == "approve",
+                by=by,
+                note=note,
+                digest=answer.digest or None,
+            )
+        case "retry":
+            return e.RetryAsked(at=at, step=index, by=by, note=note, position=answer.position)
+        case "settled":
+            return e.SettledByHuman(at=at, step=index, by=by, note=note, position=answer.position)
+        case "output":
+            return e.OutputSupplied(
+                at=at,
+                step=index,
+                by=by,
+                note=note,
+                position=answer.position,
+                output=answer.value,
+            )
+        case "calls":
+            return e.CallsOffered(
+                at=at,
+                step=index,
+                by=by,
+                note=note,
+                position=answer.position,
+                calls=tuple(_resolved(saga, calls)),
+                tools=_declared(calls, catalogue or {}),
+            )
+        case _:
+            raise CommandError(f"An answer {answer.kind!r} is not known here.")
+
+
+def calls_text(value: object) -> str | bytes:
+    """Return the text of supplied calls: as given, or written out; a bare list is accepted."""
+    if isinstance(value, str | bytes):
+        text = value.strip()
+        is_list = text[:1] in ("[", b"[")
+        if isinstance(text, bytes):
+            return b'{"calls": ' + text + b"}" if is_list else text
+        return '{"calls": ' + text + "}" if is_list else text
+    return orjson.dumps({"calls": value} if isinstance(value, list | tuple) else value)
+
+
+def _resolved(saga: Saga, calls: tuple[Call, ...]) -> list[dict[str, Any]]:
+    """Resolve the references of late calls now: what runs is what is journalled."""
+    index_of = {key: spec.index for spec in saga.program.steps for key in name_keys(spec.step_id)}
+    outputs = {index: step.output for index, step in enumerate(saga.steps)}
+    try:
+        return [
+            {
+                "tool": call.tool,
+                "params": Template.compile(call.params, index_of).resolve(
+                    outputs, saga.program.inputs
+                ),
+            }
+            for call in calls
+        ]
+    except ReferenceMissing as missing:
+        raise CommandError(
+            f"The calls were refused: {missing}. Nothing was changed; write the value out."
+        ) from missing
+
+
+def _declared(calls: tuple[Call, ...], catalogue: Mapping[str, ToolFacts]) -> dict[str, Any]:
+    names = sorted({call.tool for call in calls})
+    return {"contracts": {name: contract_as_json(catalogue[name].contract) for name in names}}

@@ -1,0 +1,533 @@
+"""The engine: what programs and the command line talk to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+from fsm_saga.stores.opening import open_store
+from fsm_saga.tools.registry import Registry
+from fsm_saga.tools.runner import PythonRunner
+
+from fsm_saga.coordinator.clock import SystemClock
+from fsm_saga.coordinator.coordinator import Coordinator
+from fsm_saga.coordinator.driver import head_of
+from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.core import events as e
+from fsm_saga.core.decide import Decision, decide
+from fsm_saga.core.effects import CallTool
+from fsm_saga.core.limits import LIMITS
+from fsm_saga.core.program import Program
+from fsm_saga.core.records import SagaSubmitted
+from fsm_saga.core.saga import Saga
+from fsm_saga.errors import (
+    CommandError,
+    ConflictError,
+    FsmSagaError,
+    SagaExistsError,
+    StoreError,
+    UnknownSagaError,
+)
+from fsm_saga.machine.compile import compile_plan
+from fsm_saga.plan.lint import check_calls
+from fsm_saga.plan.model import Plan
+from fsm_saga.ports import Append, Clock, Command, Head, Store, ToolRunner
+from fsm_saga.service.answers import Answer, answer_event, calls_text
+from fsm_saga.service.growing import GrowingSaga, grown_plan
+from fsm_saga.service.preparing import Prepared, Preparer, has_same_plan
+from fsm_saga.service.undoing import UndoPlan, undo_plan
+from fsm_saga.service.view import SagaView, view_of
+from fsm_saga.tools.python import Tool
+
+ACTIVE_MAX = 100_000
+COMMAND_POLL_S = 0.2
+
+ToolSource = Tool[..., Any] | ModuleType | str
+
+
+class Engine:
+    """Runs sagas on one store with one set of tools. Open it with ``Engine.open``."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: ToolRunner,
+        clock: Clock,
+        coordinator: Coordinator,
+        *,
+        allowed: Collection[str] | None,
+    ) -> None:
+        """Wire the parts; ``Engine.open`` does it for you."""
+        self.store = store
+        self.runner = runner
+        self.clock = clock
+        self.coordinator = coordinator
+        self.skipped: dict[str, str] = {}
+        self._allowed = allowed
+        self._preparer = Preparer(runner.catalogue, allowed)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        store: str = "sqlite:///fsm-saga.db",
+        *,
+        tools: Sequence[ToolSource] = (),
+        allow: Collection[str] | None = None,
+        recover: bool = True,
+        active_max: int = ACTIVE_MAX,
+        output_bytes_max: int = LIMITS.output_bytes_max,
+        clock: Clock | None = None,
+    ) -> AsyncIterator[Engine]:
+        """Open a store as its writer and run sagas on it until the block is left.
+
+        Leaving the block stops what is still under way at a safe point: it is in the store,
+        and the next ``open`` or ``fsm-saga resume`` goes on with it. Wait for what you want
+        finished.
+
+        Args:
+            store: URL of the store.
+            tools: Functions made by ``@tool``, modules, or module names and ``.py`` paths.
+            allow: Names of the tools that plans may use; None allows all that are given.
+            recover: Take up every unfinished saga whose tools are given.
+            active_max: How many sagas may be under way before submissions are refused.
+            output_bytes_max: Bytes of JSON that a tool may return.
+            clock: The source of time and jitter.
+
+        Raises:
+            ToolsError: If the tools cannot be used.
+            StoreError: If the store cannot be opened for writing.
+        """
+        registry = Registry(tools, allow=allow)
+        runner = PythonRunner(registry, output_bytes_max=output_bytes_max)
+        async with (
+            open_store(store, mode="write") as opened,
+            _running(opened, runner, clock or SystemClock(), allow, active_max) as engine,
+        ):
+            if recover:
+                await engine.resume()
+            yield engine
+
+    async def submit(
+        self,
+        plan: Plan,
+        *,
+        task_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make a plan a saga, durable and started, and return its id, the plan's task_id.
+
+        Submitting the same plan again is the same saga: nothing happens twice.
+
+        Args:
+            plan: The plan.
+            task_id: Used instead of the plan's own.
+            inputs: Used over the plan's own, name by name.
+
+        Raises:
+            PlanError: If the plan is refused; nothing was started.
+            SagaExistsError: If the task_id belongs to a saga of another plan.
+        """
+        plan = _with(plan, task_id, inputs)
+        prepared = self._preparer.prepare(plan)
+        await self._submit(prepared)
+        return plan.task_id
+
+    async def _submit(
+        self,
+        prepared: Prepared,
+        *,
+        undo_of: str | None = None,
+        undoes: Mapping[str, str] | None = None,
+    ) -> None:
+        plan = prepared.plan
+        event = e.Submitted(
+            at=self.clock.now(),
+            plan=prepared.body,
+            tools=prepared.declared,
+            undo_of=undo_of,
+            undoes=undoes,
+        )
+        if self.coordinator.driver(plan.task_id) is None:
+            try:
+                await self.coordinator.submit(plan.task_id, prepared.program, event)
+            except ConflictError:
+                pass
+            else:
+                return
+        await self._check_same(plan)
+        await self.coordinator.take_up(plan.task_id)
+
+    async def _check_same(self, plan: Plan) -> None:
+        journal = await self.store.load(plan.task_id)
+        first = journal[0] if journal else None
+        if isinstance(first, SagaSubmitted) and has_same_plan(first, plan):
+            return
+        raise SagaExistsError(
+            f"The task_id {plan.task_id!r} belongs to a saga that was made from another plan. "
+            "Nothing was started; give this plan a task_id of its own.",
+            saga_id=plan.task_id,
+        )
+
+    async def wait(self, saga_id: str) -> SagaView:
+        """Return the saga once it rests: ended, or waiting for a person.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+            StoreError: If the store failed for good.
+        """
+        return view_of(await self.coordinator.wait_for_rest(saga_id))
+
+    async def run(
+        self,
+        plan: Plan,
+        *,
+        task_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> SagaView:
+        """Submit a plan and return its saga once it rests. See ``submit`` and ``wait``."""
+        return await self.wait(await self.submit(plan, task_id=task_id, inputs=inputs))
+
+    async def get(self, saga_id: str) -> SagaView:
+        """Return a saga as it is now.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+        """
+        driver = self.coordinator.driver(saga_id)
+        if driver is not None and driver.saga.position:
+            return view_of(driver.saga)
+        return view_of(await self._stored(saga_id))
+
+    async def list(self, *, only_unfinished: bool = False) -> Sequence[Head]:
+        """Return the heads of the sagas, newest first."""
+        return await self.store.heads(only_unfinished=only_unfinished)
+
+    async def resume(self) -> list[str]:
+        """Take up every unfinished saga whose tools are at hand, and return their ids.
+
+        What is left alone is in ``skipped``, with the reason: a corrupt journal or a missing
+        tool stops its own saga and no other.
+        """
+        taken: list[str] = []
+        self.skipped.clear()
+        for head in await self.store.heads(only_unfinished=True):
+            try:
+                saga = await self._stored(head.saga_id)
+                missing = self._missing_tools(saga)
+                if missing:
+                    self.skipped[head.saga_id] = f"its tools are not given: {', '.join(missing)}"
+                    continue
+                await self.coordinator.take_up(head.saga_id)
+            except StoreError as error:
+                self.skipped[head.saga_id] = str(error)
+            else:
+                taken.append(head.saga_id)
+        return taken
+
+    async def cancel(self, saga_id: str, *, by: str = "", note: str = "") -> SagaView:
+        """Stop a saga and undo what it did.
+
+        Raises:
+            EventRefusedError: If it has ended or the point of no return is passed.
+        """
+        return await self.answer(saga_id, Answer(kind="cancel", by=by, note=note))
+
+    async def approve(
+        self, saga_id: str, step_id: int | str, *, by: str, note: str = "", digest: str = ""
+    ) -> SagaView:
+        """Let a waiting step run, once, with the parameters that were shown.
+
+        Raises:
+            EventRefusedError: If it does not wait, the digest is of other parameters, or the
+                time to approve is over.
+        """
+        return await self.answer(
+            saga_id, Answer(kind="approve", step_id=step_id, by=by, note=note, digest=digest)
+        )
+
+    async def reject(
+        self, saga_id: str, step_id: int | str, *, by: str, note: str = ""
+    ) -> SagaView:
+        """Deny a waiting step; the saga turns round.
+
+        Raises:
+            EventRefusedError: If the step does not wait for approval.
+        """
+        return await self.answer(saga_id, Answer(kind="reject", step_id=step_id, by=by, note=note))
+
+    async def resolve(
+        self,
+        saga_id: str,
+        step_id: int | str,
+        *,
+        by: str,
+        note: str,
+        retry: bool = False,
+        settled: bool = False,
+        output: Any = None,  # a JSON value
+        calls: Any = None,  # a JSON value, checked like a plan
+        position: int | None = None,
+    ) -> SagaView:
+        """Answer for a step that a saga in NEEDS_HUMAN rests on, in exactly one way.
+
+        Args:
+            saga_id: The saga.
+            step_id: The step, as its plan names it.
+            by: Who decides.
+            note: Why, for the journal.
+            retry: Try the open call again.
+            settled: You vouch that the step needs no more doing or undoing.
+            output: You vouch that the effect exists, and this is what the tool returned.
+            calls: The calls that make good for the step, as ``[{"tool": ..., "params": ...}]``.
+            position: The saga's position when you looked; refused if it has moved since.
+
+        Raises:
+            EventRefusedError: If the saga does not ask or the step does not accept this.
+            PlanError: If the calls are refused; nothing was started.
+        """
+        given = [retry, settled, output is not None, calls is not None]
+        if sum(given) != 1:
+            raise CommandError(
+                "An answer says exactly one of retry, settled, output and calls. "
+                "Nothing was changed."
+            )
+        kind = ("retry", "settled", "output", "calls")[given.index(True)]
+        value = output if output is not None else calls
+        return await self.answer(
+            saga_id,
+            Answer(kind=kind, step_id=step_id, by=by, note=note, value=value, position=position),
+        )
+
+    async def amend(self, saga_id: str, steps: Any) -> SagaView:  # checked here
+        """Append steps to a running saga; what has started does not change.
+
+        Args:
+            saga_id: The saga.
+            steps: A list of steps, or an object with ``steps``, in the plan's form. A step
+                without ``depends_on`` comes after the last one.
+
+        Raises:
+            PlanError: If the grown plan is refused; nothing was changed.
+            EventRefusedError: If the saga no longer goes forward.
+        """
+        return await self.answer(saga_id, Answer(kind="amend", value=steps))
+
+    async def answer(self, saga_id: str, answer: Answer) -> SagaView:
+        """Carry out what a person or a planner decided about a saga.
+
+        If that needs tools which are not at hand, it is left in the store for the next
+        coordinator that has them; the view then shows the saga as it still is.
+        """
+        driver = self.coordinator.driver(saga_id)
+        if driver is None:
+            saga = await self._stored(saga_id)
+            if saga.state.is_final or self._missing_tools(saga):
+                return view_of(await self._answer_without_tools(saga, answer))
+            driver = await self.coordinator.take_up(saga_id)
+            if driver is None:
+                return view_of(saga)
+        event = await self._event(driver.saga, answer)
+        decision = await driver.command(event)
+        return view_of(decision.saga)
+
+    async def _event(self, saga: Saga, answer: Answer) -> e.Event:
+        at = self.clock.now()
+        if answer.kind == "amend":
+            return self._growth(saga, await self.plan_of(saga.saga_id), answer.value)
+        if answer.kind == "calls":
+            plan = await self.plan_of(saga.saga_id)
+            catalogue = self.runner.catalogue
+            text = calls_text(answer.value)
+            checked = check_calls(text, plan, catalogue, allowed=self._allowed)
+            return answer_event(saga, answer, at=at, calls=checked, catalogue=catalogue)
+        return answer_event(saga, answer, at=at)
+
+    async def _answer_without_tools(self, saga: Saga, answer: Answer) -> Saga:
+        decision = decide(saga, await self._event(saga, answer))
+        if any(isinstance(effect, CallTool) for effect in decision.effects):
+            await self.store.post_command(
+                Command(saga_id=saga.saga_id, kind=answer.kind, body=answer.as_json())
+            )
+            return saga
+        if decision.records:
+            await self.store.append(
+                Append(
+                    saga_id=saga.saga_id,
+                    position=saga.position,
+                    records=decision.records,
+                    head=head_of(decision.saga),
+                )
+            )
+        return decision.saga
+
+    async def undo(
+        self, saga_id: str, *, is_partial: bool = False, is_dry_run: bool = False
+    ) -> tuple[UndoPlan, SagaView | None]:
+        """Take back a saga that is DONE, as a new saga named ``<id>.undo``.
+
+        Args:
+            saga_id: The finished saga.
+            is_partial: Undo what can be undone even if something cannot.
+            is_dry_run: Only say what would be undone.
+
+        Returns:
+            What can and what cannot be undone, and the new saga at rest; None on a dry run.
+
+        Raises:
+            CommandError: If the saga is not DONE, or something in it cannot be undone.
+        """
+        found = undo_plan(await self._stored(saga_id), now=self.clock.now())
+        if is_dry_run:
+            return found, None
+        found.check_possible(is_partial=is_partial)
+        prepared = self._preparer.prepare(found.plan(), undoes=found.undoes)
+        await self._submit(prepared, undo_of=saga_id, undoes=found.undoes)
+        return found, await self.wait(prepared.plan.task_id)
+
+    def saga(self, saga_id: str) -> GrowingSaga:
+        """Return an open saga for an agent that decides as it goes; use it in ``async with``.
+
+        Steps are appended by ``call``. Leaving the block closes the plan and the saga is DONE;
+        an exception inside it undoes what was done, in reverse, and is then raised.
+        """
+        return GrowingSaga(saga_id, self)
+
+    async def submit_open(self, plan: Plan) -> Saga:
+        """Make an open saga of a plan that will grow, started if it has a step."""
+        prepared = self._preparer.prepare(plan, is_open=True)
+        event = e.Submitted(at=self.clock.now(), plan=prepared.body, tools=prepared.declared)
+        return await self.coordinator.submit(plan.task_id, prepared.program, event)
+
+    async def grow(self, saga_id: str, plan: Plan) -> Decision:
+        """Give an open saga a plan that has more steps.
+
+        Raises:
+            PlanError: If the grown plan is refused; nothing was changed.
+            EventRefusedError: If the saga no longer goes forward.
+        """
+        driver = await self._driver(saga_id)
+        prepared = self._preparer.prepare(plan, is_open=driver.saga.program.is_open)
+        return await driver.command(self._plan_grown(prepared))
+
+    async def close_plan(self, saga_id: str) -> Saga:
+        """Say that an open saga gets no more steps."""
+        driver = await self._driver(saga_id)
+        reader = read_saga(await self.store.load(saga_id) or ())[1]
+        program = compile_plan(await self.plan_of(saga_id), reader.declared, is_open=False)
+        event = e.PlanCloseAsked(at=self.clock.now(), program=program)
+        return (await driver.command(event)).saga
+
+    def _growth(self, saga: Saga, plan: Plan, steps: object) -> e.PlanGrown:
+        grown = grown_plan(plan, steps)
+        return self._plan_grown(self._preparer.prepare(grown, is_open=saga.program.is_open))
+
+    def _plan_grown(self, prepared: Prepared) -> e.PlanGrown:
+        return e.PlanGrown(
+            at=self.clock.now(),
+            program=prepared.program,
+            plan=prepared.body,
+            tools=prepared.declared,
+        )
+
+    async def _driver(self, saga_id: str) -> Any:
+        driver = self.coordinator.driver(saga_id) or await self.coordinator.take_up(saga_id)
+        if driver is None:
+            raise CommandError(f"Saga {saga_id!r} has ended. Nothing was changed.")
+        return driver
+
+    async def _stored(self, saga_id: str) -> Saga:
+        journal = await self.store.load(saga_id)
+        if journal is None:
+            raise UnknownSagaError(
+                f"The store has no saga {saga_id!r}. `fsm-saga list` shows those it has.",
+                saga_id=saga_id,
+            )
+        return read_saga(journal)[0]
+
+    async def plan_of(self, saga_id: str) -> Plan:
+        """Return the saga's plan as it is now, with what was appended."""
+        journal = await self.store.load(saga_id)
+        plan = read_saga(journal or ())[1].plan
+        if plan is None:
+            raise UnknownSagaError(f"The store has no saga {saga_id!r}.")
+        return plan
+
+    def _missing_tools(self, saga: Saga) -> list[str]:
+        wanted = tools_of(saga.program)
+        return sorted(name for name in wanted if name not in self.runner.catalogue)
+
+    async def serve_commands(self) -> None:
+        """Carry out what other processes left in the store, until cancelled."""
+        while True:
+            for command in await self.store.pending_commands():
+                await self.store.answer_command(command.number, await self._obey(command))
+            await asyncio.sleep(COMMAND_POLL_S)
+
+    async def _obey(self, command: Command) -> dict[str, Any]:
+        try:
+            answer = Answer.from_json(command.kind, command.body)
+            saga = await self._stored(command.saga_id)
+            if self.coordinator.driver(command.saga_id) is None and self._missing_tools(saga):
+                return {"ok": False, "code": "tools-missing", "message": "tools are not given"}
+            view = await self.answer(command.saga_id, answer)
+        except FsmSagaError as error:
+            return {"ok": False, "code": error.code, "message": str(error)}
+        return {"ok": True, "message": "", "state": view.state, "outcome": view.outcome}
+
+
+def tools_of(program: Program) -> set[str]:
+    """Return the names of all tools that a program may call."""
+    names: set[str] = set()
+    for step in program.steps:
+        names.add(step.action.tool)
+        if step.undo is not None:
+            names.add(step.undo.tool)
+        if step.check is not None:
+            names.add(step.check.tool)
+    return names
+
+
+def _with(plan: Plan, task_id: str | None, inputs: Mapping[str, Any] | None) -> Plan:
+    update: dict[str, Any] = {}
+    if task_id is not None:
+        update["task_id"] = task_id
+    if inputs:
+        update["inputs"] = {**plan.inputs, **inputs}
+    return plan.model_copy(update=update) if update else plan
+
+
+class _LeavingError(Exception):
+    """The engine's block was left; stops its tasks."""
+
+
+@asynccontextmanager
+async def _running(
+    store: Store,
+    runner: ToolRunner,
+    clock: Clock,
+    allowed: Collection[str] | None,
+    active_max: int,
+) -> AsyncIterator[Engine]:
+    """Run a coordinator in a task group; stop its tasks when the block is left.
+
+    What the block raises is raised as it is, not wrapped in the group's exception.
+    """
+    raised: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            coordinator = Coordinator(store, runner, clock, tasks, active_max=active_max)
+            engine = Engine(store, runner, clock, coordinator, allowed=allowed)
+            tasks.create_task(engine.serve_commands(), name="commands")
+            try:
+                yield engine
+            except BaseException as error:  # noqa: BLE001  # raised again below, as it is
+                raised = error
+            raise _LeavingError
+    except* _LeavingError:
+        pass
+    if raised is not None:
+        raise raised
