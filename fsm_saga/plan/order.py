@@ -12,6 +12,9 @@ from fsm_saga.plan.problems import Path, Problems, listed, shown
 from fsm_saga.plan.references import Use, Uses, index_by_id, index_of
 from fsm_saga.plan.schemas import lacks
 
+# Steps of a circle that a problem names at its beginning and at its end.
+CYCLE_SHOWN_MAX = 6
+
 
 def order_problems(
     plan: Plan, catalogue: Catalogue, uses: Uses, problems: Problems
@@ -193,12 +196,14 @@ def _note_cycles(plan: Plan, graph: PlanGraph, uses: Uses, problems: Problems) -
     for cycle in graph.cycles:
         pairs = list(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
         reasons = [_reason(plan, waiting, awaited, uses) for waiting, awaited in pairs]
-        names = " -> ".join(shown(plan.steps[step].step_id) for step in (*cycle, cycle[0]))
-        told = "; ".join(reason for reason, _ in reasons[:8])
+        names = [shown(plan.steps[step].step_id) for step in (*cycle, cycle[0])]
+        if len(names) > 2 * CYCLE_SHOWN_MAX:
+            names[CYCLE_SHOWN_MAX:-CYCLE_SHOWN_MAX] = ["..."]
+        told = "; ".join(reason for reason, _ in reasons[:CYCLE_SHOWN_MAX])
         problems.add(
             "cycle",
             next((at for _, at in reasons if at is not None), ("steps", cycle[0])),
-            f"Steps wait for each other in a circle: {names}. {told}.",
+            f"Steps wait for each other in a circle: {' -> '.join(names)}. {told}.",
             "Remove one of these dependencies.",
         )
 

@@ -96,7 +96,7 @@ def params_mismatches(
         yield Mismatch(
             "broken-tool-schema",
             (),
-            f"The parameters of {shown(facts.name)} cannot be checked: {checker.broken}",
+            f"The parameters of {shown(facts.name)} cannot be checked: {checker.broken}.",
             "The tool's declaration has to be mended; no other plan will help.",
         )
         return
@@ -140,7 +140,7 @@ def _schema_mismatches(
         yield Mismatch(
             "param-mismatch",
             path,
-            f"{error.message[:300]}.",
+            f"{error.message[:300].rstrip('.')}.",
             "Write a value that the tool's schema allows.",
         )
 
@@ -165,7 +165,7 @@ def _checker(same: _Same) -> _Checker:
     try:
         validator = jsonschema_rs.validator_for(schema, offline=True)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
-        first = str(error).partition("\n")[0][:200]
+        first = str(error).partition("\n")[0][:200].rstrip(".")
         return _Checker(validator=None, broken=first, names=None, required=())
     top = _followed(schema, schema)
     return _Checker(
