@@ -189,7 +189,7 @@ class Draft:
         """True when nothing that happened forces the saga back."""
         if self.way_back() is WayBack.CLOSED:
             return True
-        return self.stop is None and not self.failing and not self.was_undone
+        return self.stop is None and not (self.failing or self.stuck or self.was_undone)
 
     def facts(self) -> Facts:
         """Return what the guards may know, counted now."""

@@ -106,13 +106,15 @@ class Table:
 
     def __init__(self, rows: Mapping[tuple[SagaState, SagaEvent], tuple[Row, ...]]) -> None:
         self.rows = rows
-        self._compiled = {
-            key: tuple(
+        # Events that share their transitions share the cell, so each is compiled once.
+        compiled = {
+            id(cell): tuple(
                 (tuple(GUARDS[name] for name in row.guards), row.target, _move(row.target))
                 for row in cell
             )
-            for key, cell in rows.items()
+            for cell in rows.values()
         }
+        self._compiled = {key: compiled[id(cell)] for key, cell in rows.items()}
 
     def verdict(self, state: SagaState, event: SagaEvent, facts: Facts) -> Verdict:
         """Return what the event does to a saga in this state: move, ignore or refuse.

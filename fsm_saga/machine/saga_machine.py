@@ -193,12 +193,12 @@ def _from_executing(shape: Shape) -> Iterator[_Move]:
             NEEDS_HUMAN,
             (way_back_is_closed, nothing_can_go_on),
         )
-    if not shape.is_open:
-        return
     # The facts are those before the plan grew or was closed; the state is read by the new table.
     for n in _executing_counts(shape):
         here = executing(n)
-        yield _Move(here, (SagaEvent.STEP_APPENDED,), here, (plan_is_open,))
+        yield _Move(here, (SagaEvent.STEP_APPENDED,), here, (leads_forward,))
+        if not shape.is_open:
+            continue
         if n <= last:
             yield _Move(here, (SagaEvent.PLAN_CLOSED,), here, (plan_is_open,))
         else:

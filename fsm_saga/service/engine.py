@@ -8,38 +8,33 @@ from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
-from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.registry import Registry
 from fsm_saga.tools.runner import PythonRunner
 
 from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.coordinator.coordinator import Coordinator
-from fsm_saga.coordinator.driver import head_of
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
-from fsm_saga.core.decide import Decision, decide
-from fsm_saga.core.effects import CallTool
+from fsm_saga.core.decide import Decision
 from fsm_saga.core.limits import LIMITS
-from fsm_saga.core.program import Program
 from fsm_saga.core.records import SagaSubmitted
 from fsm_saga.core.saga import Saga
 from fsm_saga.errors import (
     CommandError,
     ConflictError,
-    FsmSagaError,
     SagaExistsError,
     StoreError,
-    UnknownSagaError,
 )
 from fsm_saga.machine.compile import compile_plan
-from fsm_saga.plan.lint import check_calls
 from fsm_saga.plan.model import Plan
-from fsm_saga.ports import Append, Clock, Command, Head, Store, ToolRunner
-from fsm_saga.service.answers import Answer, answer_event, calls_text
-from fsm_saga.service.growing import GrowingSaga, grown_plan
+from fsm_saga.ports import Clock, Head, Store, ToolRunner
+from fsm_saga.service.answers import Answer
+from fsm_saga.service.desk import Desk, plan_grown
+from fsm_saga.service.growing import GrowingSaga
 from fsm_saga.service.preparing import Prepared, Preparer, has_same_plan
 from fsm_saga.service.undoing import UndoPlan, undo_plan
 from fsm_saga.service.view import SagaView, view_of
+from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.python import Tool
 
 ACTIVE_MAX = 100_000
@@ -66,8 +61,12 @@ class Engine:
         self.clock = clock
         self.coordinator = coordinator
         self.skipped: dict[str, str] = {}
-        self._allowed = allowed
         self._preparer = Preparer(runner.catalogue, allowed)
+        self.desk = Desk(
+            coordinator,
+            self._preparer,
+            allowed=allowed,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -200,7 +199,7 @@ class Engine:
         driver = self.coordinator.driver(saga_id)
         if driver is not None and driver.saga.position:
             return view_of(driver.saga)
-        return view_of(await self._stored(saga_id))
+        return view_of(await self.desk.stored(saga_id))
 
     async def list(self, *, only_unfinished: bool = False) -> Sequence[Head]:
         """Return the heads of the sagas, newest first."""
@@ -216,8 +215,8 @@ class Engine:
         self.skipped.clear()
         for head in await self.store.heads(only_unfinished=True):
             try:
-                saga = await self._stored(head.saga_id)
-                missing = self._missing_tools(saga)
+                saga = await self.desk.stored(head.saga_id)
+                missing = self.desk.missing_tools(saga)
                 if missing:
                     self.skipped[head.saga_id] = f"its tools are not given: {', '.join(missing)}"
                     continue
@@ -317,52 +316,8 @@ class Engine:
         return await self.answer(saga_id, Answer(kind="amend", value=steps))
 
     async def answer(self, saga_id: str, answer: Answer) -> SagaView:
-        """Carry out what a person or a planner decided about a saga.
-
-        If that needs tools which are not at hand, it is left in the store for the next
-        coordinator that has them; the view then shows the saga as it still is.
-        """
-        driver = self.coordinator.driver(saga_id)
-        if driver is None:
-            saga = await self._stored(saga_id)
-            if saga.state.is_final or self._missing_tools(saga):
-                return view_of(await self._answer_without_tools(saga, answer))
-            driver = await self.coordinator.take_up(saga_id)
-            if driver is None:
-                return view_of(saga)
-        event = await self._event(driver.saga, answer)
-        decision = await driver.command(event)
-        return view_of(decision.saga)
-
-    async def _event(self, saga: Saga, answer: Answer) -> e.Event:
-        at = self.clock.now()
-        if answer.kind == "amend":
-            return self._growth(saga, await self.plan_of(saga.saga_id), answer.value)
-        if answer.kind == "calls":
-            plan = await self.plan_of(saga.saga_id)
-            catalogue = self.runner.catalogue
-            text = calls_text(answer.value)
-            checked = check_calls(text, plan, catalogue, allowed=self._allowed)
-            return answer_event(saga, answer, at=at, calls=checked, catalogue=catalogue)
-        return answer_event(saga, answer, at=at)
-
-    async def _answer_without_tools(self, saga: Saga, answer: Answer) -> Saga:
-        decision = decide(saga, await self._event(saga, answer))
-        if any(isinstance(effect, CallTool) for effect in decision.effects):
-            await self.store.post_command(
-                Command(saga_id=saga.saga_id, kind=answer.kind, body=answer.as_json())
-            )
-            return saga
-        if decision.records:
-            await self.store.append(
-                Append(
-                    saga_id=saga.saga_id,
-                    position=saga.position,
-                    records=decision.records,
-                    head=head_of(decision.saga),
-                )
-            )
-        return decision.saga
+        """Carry out what a person or a planner decided about a saga. See ``Desk.answer``."""
+        return view_of(await self.desk.answer(saga_id, answer))
 
     async def undo(
         self, saga_id: str, *, is_partial: bool = False, is_dry_run: bool = False
@@ -380,7 +335,7 @@ class Engine:
         Raises:
             CommandError: If the saga is not DONE, or something in it cannot be undone.
         """
-        found = undo_plan(await self._stored(saga_id), now=self.clock.now())
+        found = undo_plan(await self.desk.stored(saga_id), now=self.clock.now())
         if is_dry_run:
             return found, None
         found.check_possible(is_partial=is_partial)
@@ -411,84 +366,21 @@ class Engine:
         """
         driver = await self._driver(saga_id)
         prepared = self._preparer.prepare(plan, is_open=driver.saga.program.is_open)
-        return await driver.command(self._plan_grown(prepared))
+        return await driver.command(plan_grown(prepared, at=self.clock.now()))
 
     async def close_plan(self, saga_id: str) -> Saga:
         """Say that an open saga gets no more steps."""
         driver = await self._driver(saga_id)
         reader = read_saga(await self.store.load(saga_id) or ())[1]
-        program = compile_plan(await self.plan_of(saga_id), reader.declared, is_open=False)
+        program = compile_plan(await self.desk.plan_of(saga_id), reader.declared, is_open=False)
         event = e.PlanCloseAsked(at=self.clock.now(), program=program)
         return (await driver.command(event)).saga
-
-    def _growth(self, saga: Saga, plan: Plan, steps: object) -> e.PlanGrown:
-        grown = grown_plan(plan, steps)
-        return self._plan_grown(self._preparer.prepare(grown, is_open=saga.program.is_open))
-
-    def _plan_grown(self, prepared: Prepared) -> e.PlanGrown:
-        return e.PlanGrown(
-            at=self.clock.now(),
-            program=prepared.program,
-            plan=prepared.body,
-            tools=prepared.declared,
-        )
 
     async def _driver(self, saga_id: str) -> Any:
         driver = self.coordinator.driver(saga_id) or await self.coordinator.take_up(saga_id)
         if driver is None:
             raise CommandError(f"Saga {saga_id!r} has ended. Nothing was changed.")
         return driver
-
-    async def _stored(self, saga_id: str) -> Saga:
-        journal = await self.store.load(saga_id)
-        if journal is None:
-            raise UnknownSagaError(
-                f"The store has no saga {saga_id!r}. `fsm-saga list` shows those it has.",
-                saga_id=saga_id,
-            )
-        return read_saga(journal)[0]
-
-    async def plan_of(self, saga_id: str) -> Plan:
-        """Return the saga's plan as it is now, with what was appended."""
-        journal = await self.store.load(saga_id)
-        plan = read_saga(journal or ())[1].plan
-        if plan is None:
-            raise UnknownSagaError(f"The store has no saga {saga_id!r}.")
-        return plan
-
-    def _missing_tools(self, saga: Saga) -> list[str]:
-        wanted = tools_of(saga.program)
-        return sorted(name for name in wanted if name not in self.runner.catalogue)
-
-    async def serve_commands(self) -> None:
-        """Carry out what other processes left in the store, until cancelled."""
-        while True:
-            for command in await self.store.pending_commands():
-                await self.store.answer_command(command.number, await self._obey(command))
-            await asyncio.sleep(COMMAND_POLL_S)
-
-    async def _obey(self, command: Command) -> dict[str, Any]:
-        try:
-            answer = Answer.from_json(command.kind, command.body)
-            saga = await self._stored(command.saga_id)
-            if self.coordinator.driver(command.saga_id) is None and self._missing_tools(saga):
-                return {"ok": False, "code": "tools-missing", "message": "tools are not given"}
-            view = await self.answer(command.saga_id, answer)
-        except FsmSagaError as error:
-            return {"ok": False, "code": error.code, "message": str(error)}
-        return {"ok": True, "message": "", "state": view.state, "outcome": view.outcome}
-
-
-def tools_of(program: Program) -> set[str]:
-    """Return the names of all tools that a program may call."""
-    names: set[str] = set()
-    for step in program.steps:
-        names.add(step.action.tool)
-        if step.undo is not None:
-            names.add(step.undo.tool)
-        if step.check is not None:
-            names.add(step.check.tool)
-    return names
 
 
 def _with(plan: Plan, task_id: str | None, inputs: Mapping[str, Any] | None) -> Plan:
@@ -521,12 +413,12 @@ async def _running(
         async with asyncio.TaskGroup() as tasks:
             coordinator = Coordinator(store, runner, clock, tasks, active_max=active_max)
             engine = Engine(store, runner, clock, coordinator, allowed=allowed)
-            tasks.create_task(engine.serve_commands(), name="commands")
+            tasks.create_task(engine.desk.serve(), name="commands")
             try:
                 yield engine
             except BaseException as error:  # noqa: BLE001  # raised again below, as it is
                 raised = error
-            raise _LeavingError
+            raise _LeavingError  # noqa: TRY301  # the way to stop a task group
     except* _LeavingError:
         pass
     if raised is not None:

@@ -16,7 +16,13 @@ from pydantic import TypeAdapter
 
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Phase, StepStatus
-from fsm_saga.errors import CommandError, EventRefusedError, SagaFailedError, UnknownSagaError
+from fsm_saga.errors import (
+    CommandError,
+    EventRefusedError,
+    PlanError,
+    SagaFailedError,
+    UnknownSagaError,
+)
 from fsm_saga.plan.model import Plan
 from fsm_saga.plan.read import read_json, read_value
 from fsm_saga.tools.python import Tool
@@ -35,10 +41,10 @@ def grown_plan(plan: Plan, steps: object) -> Plan:
     Raises:
         PlanError: If the grown plan is no sound plan.
     """
-    if isinstance(steps, str | bytes):
-        value = read_json(steps).value
-    else:
-        value = read_value(steps).value
+    reading = read_json(steps) if isinstance(steps, str | bytes) else read_value(steps)
+    if reading.problems:
+        raise PlanError(reading.problems)
+    value = reading.value
     if isinstance(value, Mapping):
         value = value.get("steps", value)
     added = value if isinstance(value, list | tuple) else [value]
@@ -75,7 +81,7 @@ class GrowingSaga:
                 "grow. Nothing was changed; use another id."
             )
         await self._engine.coordinator.take_up(self.saga_id)
-        self._plan = await self._engine.plan_of(self.saga_id)
+        self._plan = await self._engine.desk.plan_of(self.saga_id)
         self._recorded = len(self._plan.steps)
         return self
 

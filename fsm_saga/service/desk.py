@@ -1,0 +1,169 @@
+"""Where the decisions of people and planners come in, from this process and from others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from fsm_saga.coordinator.coordinator import Coordinator
+from fsm_saga.coordinator.driver import head_of
+from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.core import events as e
+from fsm_saga.core.decide import decide
+from fsm_saga.core.effects import CallTool
+from fsm_saga.core.program import Program
+from fsm_saga.core.saga import Saga
+from fsm_saga.errors import FsmSagaError, UnknownSagaError
+from fsm_saga.plan.lint import check_calls
+from fsm_saga.plan.model import Plan
+from fsm_saga.ports import Append, Command
+from fsm_saga.service.answers import Answer, answer_event, calls_text
+from fsm_saga.service.growing import grown_plan
+from fsm_saga.service.preparing import Prepared, Preparer
+
+COMMAND_POLL_S = 0.2
+
+
+class Desk:
+    """Turns answers into events, hands them to the sagas, and serves the store's commands."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        preparer: Preparer,
+        *,
+        allowed: Collection[str] | None,
+    ) -> None:
+        self._coordinator = coordinator
+        self._store = coordinator.store
+        self._catalogue = coordinator.runner.catalogue
+        self._clock = coordinator.clock
+        self._preparer = preparer
+        self._allowed = allowed
+
+    async def answer(self, saga_id: str, answer: Answer) -> Saga:
+        """Carry out an answer and return the saga as it is then.
+
+        If that needs tools which are not at hand, the answer is left in the store for the next
+        coordinator that has them, and the saga is returned as it still is.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+            EventRefusedError: If the saga does not accept it.
+            CommandError: If the answer itself cannot be used.
+            PlanError: If the calls or steps in it are refused.
+        """
+        driver = self._coordinator.driver(saga_id)
+        if driver is None:
+            saga = await self.stored(saga_id)
+            if saga.state.is_final or self.missing_tools(saga):
+                return await self._answer_without_tools(saga, answer)
+            driver = await self._coordinator.take_up(saga_id)
+            if driver is None:
+                return await self.stored(saga_id)
+        decision = await driver.command(await self._event(driver.saga, answer))
+        return decision.saga
+
+    async def _event(self, saga: Saga, answer: Answer) -> e.Event:
+        at = self._clock.now()
+        if answer.kind == "amend":
+            grown = grown_plan(await self.plan_of(saga.saga_id), answer.value)
+            prepared = self._preparer.prepare(grown, is_open=saga.program.is_open)
+            return plan_grown(prepared, at=at)
+        if answer.kind == "calls":
+            plan = await self.plan_of(saga.saga_id)
+            checked = check_calls(
+                calls_text(answer.value), plan, self._catalogue, allowed=self._allowed
+            )
+            return answer_event(saga, answer, at=at, calls=checked, catalogue=self._catalogue)
+        return answer_event(saga, answer, at=at)
+
+    async def _answer_without_tools(self, saga: Saga, answer: Answer) -> Saga:
+        decision = decide(saga, await self._event(saga, answer))
+        if any(isinstance(effect, CallTool) for effect in decision.effects):
+            await self._store.post_command(
+                Command(saga_id=saga.saga_id, kind=answer.kind, body=answer.as_json())
+            )
+            return saga
+        if decision.records:
+            await self._store.append(
+                Append(
+                    saga_id=saga.saga_id,
+                    position=saga.position,
+                    records=decision.records,
+                    head=head_of(decision.saga),
+                )
+            )
+        return decision.saga
+
+    async def stored(self, saga_id: str) -> Saga:
+        """Return a saga as the store has it.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+            CorruptRecordError: If its journal cannot be read.
+        """
+        journal = await self._store.load(saga_id)
+        if journal is None:
+            raise UnknownSagaError(
+                f"The store has no saga {saga_id!r}. `fsm-saga list` shows those it has.",
+                saga_id=saga_id,
+            )
+        return read_saga(journal)[0]
+
+    async def plan_of(self, saga_id: str) -> Plan:
+        """Return the saga's plan as it is now, with what was appended.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+        """
+        journal = await self._store.load(saga_id)
+        plan = read_saga(journal)[1].plan if journal else None
+        if plan is None:
+            raise UnknownSagaError(f"The store has no saga {saga_id!r}.", saga_id=saga_id)
+        return plan
+
+    def missing_tools(self, saga: Saga) -> list[str]:
+        """Return the tools that the saga may call and that are not at hand."""
+        return sorted(name for name in tools_of(saga.program) if name not in self._catalogue)
+
+    async def serve(self) -> None:
+        """Carry out what other processes left in the store, until cancelled."""
+        while True:
+            for command in await self._store.pending_commands():
+                answer = await self._obey(command)
+                if answer is not None:
+                    await self._store.answer_command(command.number, answer)
+            await asyncio.sleep(COMMAND_POLL_S)
+
+    async def _obey(self, command: Command) -> dict[str, Any] | None:
+        """Carry a command out; None leaves it for a coordinator that has the tools."""
+        try:
+            answer = Answer.from_json(command.kind, command.body)
+            if self._coordinator.driver(command.saga_id) is None:
+                saga = await self.stored(command.saga_id)
+                if not saga.state.is_final and self.missing_tools(saga):
+                    return None
+            saga = await self.answer(command.saga_id, answer)
+        except FsmSagaError as error:
+            return {"ok": False, "code": error.code, "message": str(error)}
+        outcome = None if saga.outcome is None else str(saga.outcome)
+        return {"ok": True, "message": "", "state": str(saga.state), "outcome": outcome}
+
+
+def plan_grown(prepared: Prepared, *, at: float) -> e.PlanGrown:
+    """Return the event that gives a saga its grown plan."""
+    return e.PlanGrown(at=at, program=prepared.program, plan=prepared.body, tools=prepared.declared)
+
+
+def tools_of(program: Program) -> set[str]:
+    """Return the names of all tools that a program may call."""
+    names: set[str] = set()
+    for step in program.steps:
+        names.add(step.action.tool)
+        if step.undo is not None:
+            names.add(step.undo.tool)
+        if step.check is not None:
+            names.add(step.check.tool)
+    return names
