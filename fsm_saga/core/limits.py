@@ -13,6 +13,7 @@ class Limits:
         step_max: Steps in one plan.
         call_max: Calls in one compensation that is decided late.
         plan_bytes_max: Bytes of a plan's JSON text.
+        value_max: Texts, numbers, objects and lists in one plan, all levels together.
         depth_max: Levels of objects and lists inside each other, the outermost included.
         string_max: Characters in one text value.
         reference_max: Characters in one ``$output`` or ``$input`` reference.
@@ -26,6 +27,7 @@ class Limits:
     step_max: int = 200
     call_max: int = 20
     plan_bytes_max: int = 1_048_576
+    value_max: int = 50_000
     depth_max: int = 64
     string_max: int = 65_536
     reference_max: int = 1_024

@@ -23,6 +23,7 @@ from fsm_saga.plan.model import (
     calls_of_reading,
     parts_of_reading,
     plan_of_reading,
+    too_many_steps,
 )
 from fsm_saga.plan.order import note_late_reference, order_problems
 from fsm_saga.plan.problems import Path, Problems
@@ -125,12 +126,7 @@ def _lint(
     if not plan.steps and not is_open:
         problems.add("no-steps", "/steps", "The plan has no steps.", "Write at least one step.")
     if len(plan.steps) > limits.step_max:
-        problems.add(
-            "too-many-steps",
-            "/steps",
-            f"The plan has {len(plan.steps)} steps; {limits.step_max} are allowed.",
-            "Split the task into several plans.",
-        )
+        problems.extend([too_many_steps(len(plan.steps), limits)])
         return None
     uses = collect(plan)
     rules = CallRules(catalogue, allowed, problems)

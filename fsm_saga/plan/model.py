@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from fsm_saga.core.limits import LIMITS, Limits
-from fsm_saga.errors import PlanError
+from fsm_saga.errors import PlanError, Problem
 from fsm_saga.plan.fields import (
     ALREADY_READ,
     Attempts,
@@ -330,11 +330,25 @@ class Proposal(_Part):
     )
 
 
+def too_many_steps(count: int, limits: Limits) -> Problem:
+    """Return the problem of a plan with more steps than the limits allow."""
+    return Problem(
+        code="too-many-steps",
+        pointer="/steps",
+        message=f"The plan has {count} steps; {limits.step_max} are allowed.",
+        hint="Split the task into several plans.",
+    )
+
+
 def plan_of_reading(reading: Reading, limits: Limits = LIMITS) -> tuple[Plan | None, Problems]:
     """Return the plan that was read, or None, with all that is wrong in text and shape."""
     problems = Problems(limits)
     problems.extend(reading.problems)
     plan: Plan | None = None
+    steps = reading.value.get("steps")
+    if isinstance(steps, list) and len(steps) > limits.step_max:
+        problems.extend([too_many_steps(len(steps), limits)])
+        return None, problems
     try:
         plan = Plan.model_validate(reading.value, context={ALREADY_READ: True})
     except ValidationError as error:
@@ -366,14 +380,16 @@ def parts_of_reading(reading: Reading) -> tuple[Plan | None, tuple[tuple[int, St
     Fields that no rule looks at can be left out without changing what the rules find. Where more
     is wrong, the steps that are sound each on their own are returned with their positions.
     """
+    raw = reading.value.get("steps")
+    if isinstance(raw, list) and len(raw) > LIMITS.step_max:
+        return None, ()
     value = _without_bad_options(Plan, reading.value)
     try:
         return Plan.model_validate(value, context={ALREADY_READ: True}), ()
     except ValidationError:
         pass
-    raw = reading.value.get("steps")
     sound: list[tuple[int, Step]] = []
-    for position, part in enumerate(raw[: LIMITS.step_max] if isinstance(raw, list) else ()):
+    for position, part in enumerate(raw if isinstance(raw, list) else ()):
         try:
             step = Step.model_validate(
                 _without_bad_options(Step, part), context={ALREADY_READ: True}

@@ -7,6 +7,7 @@ back to models. So values are shown as short `repr` texts, in which nothing unpr
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator
 
 from fsm_saga.core.limits import LIMITS, Limits
@@ -16,7 +17,7 @@ from fsm_saga.errors import Problem
 SHOWN_CHARS_MAX = 80
 SEGMENT_CHARS_MAX = 200
 # Near names cost time in proportion to both lists; a plan full of slips needs a few hints only.
-NEAR_LOOKUP_MAX = 24
+NEAR_LOOKUP_MAX = 12
 NEAR_NAME_MAX = 500
 
 # The way to a place in a JSON document. Pointers are made from it only where there is a problem.
@@ -84,10 +85,10 @@ class Near:
 
     def hint(self, wrong: str, names: Iterable[str], *, otherwise: str) -> str:
         """Return "Did you mean ...?", or ``otherwise`` where no name is near."""
-        candidates = list(names)[:NEAR_NAME_MAX]
         if self._left <= 0 or len(wrong) > SHOWN_CHARS_MAX:
             return otherwise
         self._left -= 1
+        candidates = list(itertools.islice(names, NEAR_NAME_MAX))
         # Case and separators are the commonest slips, and difflib counts each of them.
         plain = {_plain(name): name for name in reversed(candidates)}
         near = difflib.get_close_matches(_plain(wrong), plain, n=3, cutoff=0.6)

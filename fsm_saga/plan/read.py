@@ -117,7 +117,7 @@ def _refuse_size(size: int, limits: Limits) -> NoReturn:
     _refuse(
         "too-large",
         f"The text has {size} bytes or more; {limits.plan_bytes_max} are allowed.",
-        "Shorten it: pass large contents by a name or an address instead of in full.",
+        _MANY_HINT,
     )
 
 
@@ -247,7 +247,7 @@ def _doubled_names(names: list[str]) -> list[str]:
 
 
 def _parsed(text: str, limits: Limits) -> Reading:
-    _check_depth(text, limits)
+    _check_structure(text, limits)
     has_escapes = "\\u" in text
     hooks = _Hooks(has_unicode=has_escapes or not text.isascii())
     decoder = json.JSONDecoder(
@@ -275,18 +275,33 @@ def _parsed(text: str, limits: Limits) -> Reading:
     return Reading(value=walk.clean(value, (), 1), problems=walk.problems.as_tuple())
 
 
-def _check_depth(text: str, limits: Limits) -> None:
-    """Refuse what is nested too deeply, before the parser, which recurses, sees it."""
-    if text.count("{") + text.count("[") <= limits.depth_max:
+def _check_structure(text: str, limits: Limits) -> None:
+    """Refuse what is nested too deeply or has too many parts, before the parser sees it.
+
+    The parser recurses, and everything after it takes time in proportion to the parts.
+    """
+    opened = text.count("{") + text.count("[")
+    if opened <= limits.depth_max and text.count(",") + opened < limits.value_max:
         return
+    bare = _TEXTS.sub("", text)
     depth = 0
-    for brackets in _BRACKETS.findall(_TEXTS.sub("", text)):
+    for brackets in _BRACKETS.findall(bare):
         if brackets[0] in "[{":
             depth += len(brackets)
             if depth > limits.depth_max:
                 raise _StoppedError(_problem("too-deep", _too_deep(limits), _DEPTH_HINT))
         else:
             depth -= len(brackets)
+    # Each value but the first in its object or list has a comma before it.
+    if bare.count(",") + bare.count("{") + bare.count("[") >= limits.value_max:
+        raise _StoppedError(_problem("too-many-values", _too_many(limits), _MANY_HINT))
+
+
+def _too_many(limits: Limits) -> str:
+    return f"The text has more than {limits.value_max} values."
+
+
+_MANY_HINT = "Pass large contents by a name or an address instead of in full."
 
 
 def _too_deep(limits: Limits) -> str:
@@ -336,13 +351,17 @@ class _Walk:
         self.problems = Problems(limits)
         self._limits = limits
         self._size = 0
+        self._count = 0
 
     def clean(self, value: object, path: Path, depth: int) -> Any:
         """Return a JSON value that shares nothing with ``value``; bad parts become neutral."""
         # A Python list that holds one list many times is small in memory and vast as JSON.
         self._size += 1
+        self._count += 1
         if self._size > self._limits.plan_bytes_max:
             _refuse_size(self._size, self._limits)
+        if self._count > self._limits.value_max:
+            _refuse("too-many-values", _too_many(self._limits), _MANY_HINT)
         if isinstance(value, str):
             return self._text(value, path, "The text")
         if value is None or isinstance(value, bool):
@@ -401,7 +420,7 @@ class _Walk:
                 "text-too-long",
                 path,
                 f"{what} has {len(text)} characters; {self._limits.string_max} are allowed.",
-                "Pass large contents by a name or an address instead of in full.",
+                _MANY_HINT,
             )
             return text[:1]
         if not text.isascii() and _SURROGATE.search(text):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.references import (
     KEY_HINT,
     ReferenceRefused,
@@ -144,6 +145,8 @@ def collect_step(step: Step, position: int) -> StepUses:
                 problems.append(
                     Problem(code=names.code, pointer=at, message=names.why, hint=names.hint)
                 )
+            if len(problems) > LIMITS.problem_max:
+                break
     return StepUses(
         found=tuple(found),
         problems=tuple(problems),

@@ -128,6 +128,7 @@ def _schema_mismatches(
 ) -> Iterator[Mismatch]:
     if checker.validator is None:
         return
+    unknowns = _Unknowns(references)
     for error in checker.validator.iter_errors(params):
         path, keyword = tuple(error.instance_path), error.kind.name
         told = keyword == "required" or (
@@ -135,7 +136,7 @@ def _schema_mismatches(
         )
         if told and not path and _IN_BRANCHES.isdisjoint(error.schema_path):
             continue  # name by name, before
-        if _is_unsure(path, keyword, error.schema_path, references):
+        if unknowns.may_mend(path, keyword, error.schema_path):
             continue
         yield Mismatch(
             "param-mismatch",
@@ -145,16 +146,20 @@ def _schema_mismatches(
         )
 
 
-def _is_unsure(
-    path: Path, keyword: str, schema_path: list[str | int], references: tuple[Path, ...]
-) -> bool:
-    """Return whether the values that references will have could still set a mismatch right."""
-    below = [each for each in references if each[: len(path)] == path]
-    if any(each == path for each in below):
-        return True
-    if references and not _CONDITIONAL.isdisjoint(schema_path[:-1]):
-        return True
-    return bool(below) and keyword not in _SURE_ABOVE_REFERENCES
+class _Unknowns:
+    """The places of references: what is said of their values, or by them, is not certain."""
+
+    def __init__(self, references: tuple[Path, ...]) -> None:
+        self._at = frozenset(references)
+        self._above = frozenset(each[:end] for each in references for end in range(len(each)))
+
+    def may_mend(self, path: Path, keyword: str, schema_path: list[str | int]) -> bool:
+        """Return whether the values that references will have could set a mismatch right."""
+        if path in self._at:
+            return True
+        if self._at and not _CONDITIONAL.isdisjoint(schema_path[:-1]):
+            return True
+        return path in self._above and keyword not in _SURE_ABOVE_REFERENCES
 
 
 @lru_cache(maxsize=_CHECKER_MAX)

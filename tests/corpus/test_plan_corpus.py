@@ -1,8 +1,8 @@
 """Bad plans, each with the exact codes and pointers that it is refused with.
 
 Most cases are readable text in `plans/*.txt`: a title, the plan as a planner would send it, and
-one line `--> code pointer` for each problem, or `--> ok`. Cases whose bytes are odd or whose size is
-the point are the table below. Every case is read with `read_plan`, the way the service does it.
+one line `--> code pointer` for each problem, or `--> ok`. Cases whose bytes are odd, or whose size
+is the point, are the table below. Every case is read with `read_plan`, the way the service does it.
 """
 
 from __future__ import annotations
@@ -164,6 +164,13 @@ ODD = (
         refused("too-large"),
     ),
     Case("A-size-over-bytes", plan_text(goal="é" * 600_000), refused("too-large")),
+    Case(
+        "A-values-over",
+        plan_text(inputs={"x": [0] * LIMITS.value_max}),
+        refused("too-many-values"),
+    ),
+    Case("A-values-many", plan_text(inputs={"x": [0] * (LIMITS.value_max - 20)}), OK),
+    Case("A-commas-in-text", plan_text(inputs={"x": "," * 60_000}), OK),
     Case("A-quotes-open", '"' + '\\"' * 400_000, refused("not-json")),
     Case("A-comments-open", "/*" * 400_000, refused("comment-not-closed")),
     Case("A-slashes", "/" * 800_000, refused("not-json")),
