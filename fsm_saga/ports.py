@@ -105,8 +105,9 @@ class Store(Protocol):
     async def heads(
         self, *, only_unfinished: bool = False, limit: int | None = None
     ) -> Sequence[Head]:
-        """Return the heads, newest first; its cost with ``only_unfinished`` does not depend on
-        how many finished sagas there are.
+        """Return the heads, newest first.
+
+        The cost with ``only_unfinished`` does not depend on how many finished sagas there are.
         """
 
     async def remove(self, saga_id: str) -> None:

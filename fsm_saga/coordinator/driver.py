@@ -24,6 +24,7 @@ from fsm_saga.errors import (
     ConflictError,
     EventRefusedError,
     FencedError,
+    FsmSagaError,
     StoreUnavailableError,
 )
 from fsm_saga.ports import Append, CallOutcome, Clock, Head, OutcomeKind, Store, ToolRunner
@@ -186,16 +187,19 @@ class SagaDriver:
     ) -> list[CallTool]:
         try:
             decision = await self._decide_durably(event)
-        except (EventRefusedError, ConflictError) as refused:
+        except asyncio.CancelledError:
+            if answer is not None:
+                answer.cancel()
+            raise
+        except FsmSagaError as error:
             if answer is None:
                 raise
             if not answer.done():
-                answer.set_exception(refused)
-            return []
-        except BaseException as error:
-            if answer is not None and not answer.done():
                 answer.set_exception(error)
-            raise
+            # What one caller asked for wrongly is nothing to anybody else.
+            if not isinstance(error, EventRefusedError | ConflictError):
+                raise
+            return []
         calls: list[CallTool] = []
         for effect in decision.effects:
             if isinstance(effect, CallTool):
@@ -207,10 +211,13 @@ class SagaDriver:
         if decision.records:
             self._host.saga_changed(self, decision)
         if self.on_rest and is_at_rest(self.saga):
-            waiting, self.on_rest = self.on_rest, []
-            for callback in waiting:
-                callback(self.saga)
+            self._tell_it_rests()
         return calls
+
+    def _tell_it_rests(self) -> None:
+        waiting, self.on_rest = self.on_rest, []
+        for callback in waiting:
+            callback(self.saga)
 
     async def _decide_durably(self, event: e.Event) -> Decision:
         decision = decide(self.saga, event)

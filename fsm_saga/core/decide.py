@@ -266,9 +266,9 @@ def _time_passed(work: Work, event: e.TimePassed) -> None:
             error = step.error or "the tool's deadline passed without an answer"
             work.write(r.ActionDoubted(at=at, step=index, error=error))
     is_due = draft.deadline_at is not None and draft.deadline_at <= at
-    if is_due and draft.stop is None and draft.state.phase is Phase.EXECUTING:
-        if draft.way_back() is not WayBack.CLOSED:
-            work.write(r.DeadlinePassed(at=at))
+    counts = draft.stop is None and draft.state.phase is Phase.EXECUTING
+    if is_due and counts and draft.way_back() is not WayBack.CLOSED:
+        work.write(r.DeadlinePassed(at=at))
 
 
 def _retry_undo_if_due(work: Work, index: int) -> None:

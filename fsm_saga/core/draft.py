@@ -187,20 +187,24 @@ class Draft:
 
     def leads_forward(self) -> bool:
         """True when nothing that happened forces the saga back."""
-        if self.way_back() is WayBack.CLOSED:
+        return self._leads_forward(self.way_back())
+
+    def _leads_forward(self, way_back: WayBack) -> bool:
+        if way_back is WayBack.CLOSED:
             return True
         return self.stop is None and not (self.failing or self.stuck or self.was_undone)
 
     def facts(self) -> Facts:
         """Return what the guards may know, counted now."""
+        way_back = self.way_back()
         return Facts(
             len(self.steps),
             self.succeeded.bit_count(),
             self.uncleared.bit_count(),
             not self.program.is_open,
-            self.way_back(),
-            bool(self.running | self.undoing | self.awaiting),
-            self.leads_forward(),
+            way_back,
+            (self.running | self.undoing | self.awaiting) != 0,
+            self._leads_forward(way_back),
         )
 
     def apply(self, record: Record, program: Program | None = None) -> None:

@@ -27,7 +27,8 @@ class _Outputs(dict[int, Any]):
 
     __slots__ = ("steps",)
 
-    def __init__(self, steps: list[StepState]) -> None:
+    def __init__(self, steps: list[StepState], fresh: Mapping[int, Any] | None = None) -> None:
+        super().__init__(fresh or ())
         self.steps = steps
 
     def __missing__(self, index: int) -> Any:  # noqa: ANN401  # a JSON value
@@ -71,8 +72,12 @@ def _launch(work: Work, index: int) -> None:
     work.wake(expires_at)
 
 
-def resolve_undo(work: Work, index: int) -> Mapping[str, Any] | None:
+def resolve_undo(
+    work: Work, index: int, fresh: Mapping[int, Any] | None = None
+) -> Mapping[str, Any] | None:
     """Return the params of a step's planned undo call, or None where none is planned.
+
+    ``fresh`` has outputs that are known but not written down yet.
 
     Raises:
         ReferenceMissing: If they refer to something that is not there.
@@ -80,9 +85,8 @@ def resolve_undo(work: Work, index: int) -> Mapping[str, Any] | None:
     undo = work.spec(index).undo
     if undo is None:
         return None
-    params: Mapping[str, Any] = undo.params.resolve(
-        _Outputs(work.draft.steps), work.draft.program.inputs
-    )
+    outputs = _Outputs(work.draft.steps, fresh)
+    params: Mapping[str, Any] = undo.params.resolve(outputs, work.draft.program.inputs)
     return params
 
 
@@ -148,16 +152,12 @@ def action_succeeded(work: Work, index: int, output: object) -> None:
     spec = work.spec(index)
     undo_params = None
     if spec.undo is not None and spec.undo_needs_output:
-        trial = work.draft.steps[index]
-        work.draft.steps[index] = trial._replace(output=output, status=StepStatus.SUCCEEDED)
         try:
-            undo_params = resolve_undo(work, index)
+            undo_params = resolve_undo(work, index, {index: output})
         except ReferenceMissing as missing:
-            work.draft.steps[index] = trial
             error = f"the output lacks what the rollback needs: {missing}"
             work.write(r.ActionSucceededBadly(at=work.at, step=index, error=error))
             return
-        work.draft.steps[index] = trial
     work.write(r.ActionSucceeded(at=work.at, step=index, output=output, undo_params=undo_params))
     if work.draft.state.phase is Phase.EXECUTING:
         work.candidates = spec.followers
@@ -169,9 +169,9 @@ def action_rejected(work: Work, index: int, error: str, jitter: float) -> None:
     spec, step = work.spec(index), work.step(index)
     contract = spec.action.contract
     used = step.attempts - step.budget_from
-    if not _stops(work) and used < spec.action.retry.attempt_max:
-        if _retry(work, index, outcome="rejected", error=error, jitter=jitter):
-            return
+    is_worth_it = not _stops(work) and used < spec.action.retry.attempt_max
+    if is_worth_it and _retry(work, index, outcome="rejected", error=error, jitter=jitter):
+        return
     # A refusal settles a call only if no other copy can still take effect: either none is
     # out there, or the tool promises to refuse those as well. A tool that fences its undo
     # but forgets its refusals is undone for safety; that undo is null if nothing happened.
@@ -187,10 +187,10 @@ def action_unknown(work: Work, index: int, error: str, jitter: float) -> None:
     spec, step = work.spec(index), work.step(index)
     used = step.attempts - step.budget_from
     can_repeat = may_resend(spec.action, step.started_at, work.at)
-    is_worth_it = not _stops(work) or spec.exit in (DoubtExit.RESEND, DoubtExit.CHECK)
-    if can_repeat and is_worth_it and used < spec.action.retry.doubt_attempt_max:
-        if _retry(work, index, outcome="unknown", error=error, jitter=jitter):
-            return
+    resolves = not _stops(work) or spec.exit in (DoubtExit.RESEND, DoubtExit.CHECK)
+    is_worth_it = can_repeat and resolves and used < spec.action.retry.doubt_attempt_max
+    if is_worth_it and _retry(work, index, outcome="unknown", error=error, jitter=jitter):
+        return
     if not spec.is_effectful:
         work.write(r.ActionRejected(at=work.at, step=index, error=error))
     else:

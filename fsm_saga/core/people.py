@@ -195,14 +195,10 @@ def _settled(work: Work, event: e.SettledByHuman) -> None:
 def _output_supplied(work: Work, event: e.OutputSupplied) -> None:
     index, step = event.step, work.step(event.step)
     undo_params, undo_error = None, None
-    trial = step._replace(output=event.output, settled_by=event.by)
-    work.draft.steps[index] = trial
     try:
-        undo_params = resolve_undo(work, index)
+        undo_params = resolve_undo(work, index, {index: event.output})
     except ReferenceMissing as missing:
         undo_error = str(missing)
-    finally:
-        work.draft.steps[index] = step
     if step.status is StepStatus.STUCK and undo_params is None:
         raise _refused(work, f"this output does not give the rollback what it needs: {undo_error}")
     work.write(

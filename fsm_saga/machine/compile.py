@@ -22,8 +22,8 @@ from fsm_saga.core.references import Template, name_keys
 from fsm_saga.core.states import DoubtExit, StepKind
 from fsm_saga.machine.flatten import saga_table, step_table
 from fsm_saga.plan.graph import PlanGraph, build_graph
-from fsm_saga.plan.lint import derive_undo
 from fsm_saga.plan.model import Plan, Retry, Rollback, Semantic, Step
+from fsm_saga.plan.way_back import derive_undo
 
 ACTION_TIMEOUT_S = 30.0
 APPROVAL_EXPIRES_S = 86_400.0

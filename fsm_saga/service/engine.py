@@ -8,9 +8,6 @@ from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
-from fsm_saga.tools.registry import Registry
-from fsm_saga.tools.runner import PythonRunner
-
 from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.coordinator.coordinator import Coordinator
 from fsm_saga.coordinator.reading import read_saga
@@ -36,6 +33,8 @@ from fsm_saga.service.undoing import UndoPlan, undo_plan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.python import Tool
+from fsm_saga.tools.registry import Registry
+from fsm_saga.tools.runner import PythonRunner
 
 ACTIVE_MAX = 100_000
 COMMAND_POLL_S = 0.2
