@@ -200,14 +200,18 @@ class SagaDriver:
             if not isinstance(error, EventRefusedError | ConflictError):
                 raise
             return []
+        if answer is not None and not answer.done():
+            answer.set_result(decision)
+        return self._carry_out(decision)
+
+    def _carry_out(self, decision: Decision) -> list[CallTool]:
+        """Do what a durable decision orders, except the calls, which are returned."""
         calls: list[CallTool] = []
         for effect in decision.effects:
             if isinstance(effect, CallTool):
                 calls.append(effect)
             elif isinstance(effect, WakeAt):
                 self._host.wake_at(self, effect.at)
-        if answer is not None and not answer.done():
-            answer.set_result(decision)
         if decision.records:
             self._host.saga_changed(self, decision)
         if self.on_rest and is_at_rest(self.saga):

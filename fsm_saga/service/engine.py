@@ -10,6 +10,7 @@ from typing import Any
 
 from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.coordinator.coordinator import Coordinator
+from fsm_saga.coordinator.driver import SagaDriver
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
@@ -32,6 +33,7 @@ from fsm_saga.service.preparing import Prepared, Preparer, has_same_plan
 from fsm_saga.service.undoing import UndoPlan, undo_plan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
+from fsm_saga.tools.loading import load_tools
 from fsm_saga.tools.python import Tool
 from fsm_saga.tools.registry import Registry
 from fsm_saga.tools.runner import PythonRunner
@@ -99,7 +101,7 @@ class Engine:
             ToolsError: If the tools cannot be used.
             StoreError: If the store cannot be opened for writing.
         """
-        registry = Registry(tools, allow=allow)
+        registry = Registry(_loaded(tools), allow=allow)
         runner = PythonRunner(registry, output_bytes_max=output_bytes_max)
         async with (
             open_store(store, mode="write") as opened,
@@ -204,13 +206,13 @@ class Engine:
         """Return the heads of the sagas, newest first."""
         return await self.store.heads(only_unfinished=only_unfinished)
 
-    async def resume(self) -> list[str]:
+    async def resume(self) -> Sequence[str]:
         """Take up every unfinished saga whose tools are at hand, and return their ids.
 
         What is left alone is in ``skipped``, with the reason: a corrupt journal or a missing
         tool stops its own saga and no other.
         """
-        taken: list[str] = []
+        taken = []
         self.skipped.clear()
         for head in await self.store.heads(only_unfinished=True):
             try:
@@ -375,11 +377,21 @@ class Engine:
         event = e.PlanCloseAsked(at=self.clock.now(), program=program)
         return (await driver.command(event)).saga
 
-    async def _driver(self, saga_id: str) -> Any:
+    async def _driver(self, saga_id: str) -> SagaDriver:
         driver = self.coordinator.driver(saga_id) or await self.coordinator.take_up(saga_id)
         if driver is None:
             raise CommandError(f"Saga {saga_id!r} has ended. Nothing was changed.")
         return driver
+
+
+def _loaded(tools: Sequence[ToolSource]) -> list[Tool[..., Any] | ModuleType]:
+    loaded: list[Tool[..., Any] | ModuleType] = []
+    for source in tools:
+        if isinstance(source, str):
+            loaded += load_tools(source)
+        else:
+            loaded.append(source)
+    return loaded
 
 
 def _with(plan: Plan, task_id: str | None, inputs: Mapping[str, Any] | None) -> Plan:
