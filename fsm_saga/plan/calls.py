@@ -6,15 +6,14 @@ decided late, when a saga is already on its way back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.plan.model import Step
 from fsm_saga.plan.problems import Path, Problems, listed, shown
 from fsm_saga.plan.schemas import params_mismatches
-
-Catalogue = Mapping[str, ToolFacts]
+from fsm_saga.plan.way_back import Catalogue, derived_undo
 
 
 class CallRules:
@@ -44,9 +43,20 @@ class CallRules:
             )
         return facts
 
-    def undo_at(self, step: Step, facts: ToolFacts, at: Path) -> None:
-        """Note if the undo that a step's tool declares is not allowed for this caller."""
-        if facts.undo is not None and not self._may_use(facts.undo):
+    def promises_at(self, step: Step, facts: ToolFacts, at: Path) -> None:
+        """Note if what a step's tool declares leans on tools that are missing or not allowed."""
+        check = facts.contract.check
+        if check is not None and check not in self.catalogue:
+            self._problems.add(
+                "unknown-check-tool",
+                at,
+                f"The tool {shown(facts.name)} is to be asked through {shown(check)}, "
+                "and there is no such tool.",
+                "The tool's declaration has to be mended; no other plan will help.",
+            )
+        if derived_undo(step, self.catalogue) is None or facts.undo is None:
+            return
+        if not self._may_use(facts.undo):
             self._problems.add(
                 "tool-not-allowed",
                 at,

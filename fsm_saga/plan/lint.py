@@ -14,7 +14,7 @@ from typing import Any
 from fsm_saga.core.limits import LIMITS, Limits
 from fsm_saga.core.references import ReferenceRefused
 from fsm_saga.errors import PlanError, Problem
-from fsm_saga.plan.calls import CallRules, Catalogue
+from fsm_saga.plan.calls import CallRules
 from fsm_saga.plan.graph import PlanGraph
 from fsm_saga.plan.model import (
     Plan,
@@ -34,7 +34,7 @@ from fsm_saga.plan.references import (
     collect_step,
     references_in,
 )
-from fsm_saga.plan.way_back import pivot_problems, step_way_back_problems
+from fsm_saga.plan.way_back import Catalogue, pivot_problems, step_way_back_problems
 
 
 def lint(
@@ -146,13 +146,13 @@ def _lint_step(
         return
     here: Path = ("steps", position)
     facts = rules.tool_at(step.tool, (*here, "tool"))
+    if facts is not None:
+        rules.promises_at(step, facts, (*here, "tool"))
     rules.params_at(facts, step.params, uses.params_places, (*here, "params"))
     if isinstance(step.rollback, Rollback):
         undo = rules.tool_at(step.rollback.tool, (*here, "rollback", "tool"))
         place = (*here, "rollback", "params")
         rules.params_at(undo, step.rollback.params, uses.rollback_places, place)
-    elif facts is not None and step.rollback is None:
-        rules.undo_at(step, facts, (*here, "tool"))
     problems.extend(uses.problems)
     problems.extend(step_way_back_problems(step, position, rules.catalogue))
 

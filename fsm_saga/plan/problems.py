@@ -56,8 +56,11 @@ def shown(value: object) -> str:
         return repr(value if len(value) <= SHOWN_CHARS_MAX else value[:SHOWN_CHARS_MAX] + "...")
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return f"{value:.6g}" if abs(value) >= 1e21 else repr(value)
+    if isinstance(value, int):
+        # str() of an int refuses some thousand digits, and nobody wants to read them.
+        return repr(int(value)) if value.bit_length() <= 64 else "a number beyond 64 bits"
+    if isinstance(value, float):
+        return repr(float(value))
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list | tuple):

@@ -8,19 +8,20 @@ it only retriable steps may come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.references import ReferenceText, name_keys
 from fsm_saga.core.states import StepKind
 from fsm_saga.errors import Problem
-from fsm_saga.plan.calls import Catalogue
 from fsm_saga.plan.graph import PlanGraph, indexes
 from fsm_saga.plan.model import Plan, Rollback, Step
 from fsm_saga.plan.problems import Near, listed, pointer, shown
 from fsm_saga.plan.references import references_in
 from fsm_saga.plan.schemas import output_properties, params_mismatches, required_params
+
+Catalogue = Mapping[str, ToolFacts]
 
 
 def effective_kind(step: Step, facts: ToolFacts | None) -> StepKind:
@@ -69,9 +70,14 @@ def derive_undo(step: Step, facts: ToolFacts, undo_facts: ToolFacts) -> dict[str
 
 
 def derived_undo(step: Step, catalogue: Catalogue) -> dict[str, Any] | None:
-    """Return `derive_undo` of a step, or None where it has a rollback or its tool no undo."""
+    """Return the parameters with which a tool's declared undo stands in for a rollback, or None.
+
+    None where the step has a rollback, where it is never undone, or where nothing is declared.
+    """
     facts = catalogue.get(step.tool)
     if step.rollback is not None or facts is None or facts.undo is None:
+        return None
+    if effective_kind(step, facts) in (StepKind.PIVOT, StepKind.READ_ONLY):
         return None
     undo_facts = catalogue.get(facts.undo)
     return None if undo_facts is None else derive_undo(step, facts, undo_facts)
@@ -117,7 +123,7 @@ def step_way_back_problems(step: Step, position: int, catalogue: Catalogue) -> I
         return
     if isinstance(step.rollback, Rollback):
         yield from _rollback_problems(step, step.rollback, position, catalogue)
-    elif step.rollback is None and facts.undo is not None and kind is StepKind.COMPENSATABLE:
+    elif step.rollback is None and facts.undo is not None and kind is not StepKind.PIVOT:
         yield from _derived_problems(step, position, facts, catalogue)
 
 
@@ -187,7 +193,9 @@ def _derived_problems(
         )
         return
     params = derive_undo(step, facts, undo_facts)
-    if params is None:
+    if params is not None:
+        yield from _needs_output_problems(step, position, params, facts)
+    elif effective_kind(step, facts) is StepKind.COMPENSATABLE:
         needed = required_params(undo_facts)
         yield Problem(
             code="undo-not-derivable",
@@ -199,8 +207,6 @@ def _derived_problems(
             ),
             hint="Write a rollback for this step, with its parameters.",
         )
-    else:
-        yield from _needs_output_problems(step, position, params, facts)
 
 
 def _needs_output_problems(

@@ -8,7 +8,10 @@ is the point, are the table below. Every case is read with `read_plan`, the way 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +26,7 @@ from fsm_saga.errors import PlanError
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
 
+ROOT = Path(__file__).resolve().parents[2]
 PLANS = Path(__file__).resolve().parent / "plans"
 
 Expected = tuple[tuple[str, str], ...]
@@ -224,6 +228,27 @@ def test_an_accepted_plan_is_the_same_plan_after_its_canonical_text(case: Case) 
     assert again == plan
     assert again.content_hash() == plan.content_hash()
     read_plan(plan.canonical_json(), catalogue(), allowed=case.allowed)
+
+
+def test_the_hash_of_a_plan_is_the_same_in_every_process() -> None:
+    # P1: no order of a set and no seed of a text's hash may leak into it.
+    accepted = [case.text for case in READABLE if not case.expected]
+    code = (
+        "import json, sys; from fsm_saga.plan.model import Plan;"
+        "print([Plan.read(text).content_hash() for text in json.load(sys.stdin)])"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(accepted),
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("0", "1", "2")
+    }
+    assert found == {str([Plan.read(text).content_hash() for text in accepted])}
 
 
 def test_the_corpus_is_large_and_each_case_has_a_name_of_its_own() -> None:
