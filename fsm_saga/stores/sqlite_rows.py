@@ -1,0 +1,53 @@
+"""An append as the rows that SQLite is given, worked out before its turn comes."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from fsm_saga.ports import Append
+from fsm_saga.stores.codec import CODEC
+from fsm_saga.stores.refusals import check_fits
+
+
+class AppendRow:
+    """What one append binds to its statements.
+
+    Attributes:
+        head: The values of the head, then the saga's id, then, for a new saga, whether it is
+            final, else the position that its journal must have.
+        entry: Position, count, body, checksum and the saga's id.
+    """
+
+    __slots__ = ("entry", "head", "is_final", "is_new", "position", "saga_id", "size")
+
+    def __init__(self, append: Append) -> None:
+        head, saga_id, position = append.head, append.saga_id, append.position
+        check_fits(append)
+        count = len(append.records)
+        body = CODEC.encode(append.records)
+        self.saga_id = saga_id
+        self.position = position
+        self.is_new = position == 0
+        self.is_final = head.is_final
+        self.size = len(body)
+        self.head = (
+            head.state,
+            head.outcome,
+            head.position,
+            head.created_at,
+            head.updated_at,
+            head.goal,
+            head.waits_for,
+            saga_id,
+            head.is_final if position == 0 else position,
+        )
+        self.entry = (position, count, body, checksum(saga_id, position, count, body), saga_id)
+
+
+def checksum(saga_id: str, position: int, count: int, body: bytes) -> int:
+    """Return the checksum of an entry: over its body and over where it belongs.
+
+    A row that turns up under another saga or at another position is as wrong as a flipped bit.
+    """
+    key = f"{saga_id}\0{position}\0{count}".encode(errors="surrogatepass")
+    return crc32(body, crc32(key))
