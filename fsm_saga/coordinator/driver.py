@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from fsm_saga.coordinator import failpoints
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision, decide
@@ -129,7 +130,11 @@ class SagaDriver:
         """Make one call and return its outcome as an event."""
         saga = self.saga
         step_id = saga.program.steps[call.step].step_id
+        if failpoints.is_armed:
+            failpoints.failpoint("before_call")
         outcome = await self._host.runner.call(call, saga_id=saga.saga_id, step_id=step_id)
+        if failpoints.is_armed:
+            failpoints.failpoint("after_call")
         return self._event_of(call, outcome)
 
     def _event_of(self, call: CallTool, outcome: CallOutcome) -> e.Event:
@@ -200,6 +205,8 @@ class SagaDriver:
             if not isinstance(error, EventRefusedError | ConflictError):
                 raise
             return []
+        if failpoints.is_armed:
+            failpoints.failpoint("before_effects")
         if answer is not None and not answer.done():
             answer.set_result(decision)
         return self._carry_out(decision)
@@ -228,6 +235,8 @@ class SagaDriver:
         if not decision.records:
             return decision
         for attempt in range(len(APPEND_PATIENCE_S) + 1):
+            if failpoints.is_armed:
+                failpoints.failpoint("before_append")
             try:
                 await self._host.store.append(
                     Append(
@@ -250,6 +259,8 @@ class SagaDriver:
                 decision = decide(self.saga, event)
             else:
                 break
+        if failpoints.is_armed:
+            failpoints.failpoint("after_append")
         self.saga = decision.saga
         return decision
 

@@ -1,0 +1,63 @@
+"""Named places at which a test may have this process killed.
+
+``FSM_SAGA_FAILPOINT=name:nth:kill`` in the environment kills the process, as ``kill -9`` does,
+when it comes to the place of that name for the nth time. Without it nothing is armed, and each
+place costs a look at one module variable.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from fsm_saga.errors import CommandError
+
+VARIABLE = "FSM_SAGA_FAILPOINT"
+FAILPOINTS = ("before_append", "after_append", "before_effects", "before_call", "after_call")
+"""In the order in which one decision comes to them:
+
+``before_append``   decided, nothing written
+``after_append``    written and durable, nobody knows
+``before_effects``  the driver knows; no call was made, nobody was told
+``before_call``     the call is about to be made
+``after_call``      the call has ended, its outcome is not written
+"""
+
+is_armed = False
+_armed_name = ""
+_passes_left = 0
+
+
+def arm(order: str) -> None:
+    """Do as ``order`` says, ``name:nth:kill``, from now on; an empty one disarms.
+
+    Raises:
+        CommandError: If the order is not understood; what was armed before stays armed.
+    """
+    global is_armed, _armed_name, _passes_left  # one process, one order
+    if not order:
+        is_armed = False
+        return
+    name, _, rest = order.partition(":")
+    nth, _, action = rest.partition(":")
+    if name not in FAILPOINTS or action != "kill" or not nth.isdecimal() or int(nth) < 1:
+        raise CommandError(
+            f"{VARIABLE}={order!r} was refused: it has the form name:nth:kill, with nth from 1 "
+            f"and one of the names {', '.join(FAILPOINTS)}. Nothing was started."
+        )
+    is_armed, _armed_name, _passes_left = True, name, int(nth)
+
+
+def failpoint(name: str) -> None:
+    """Kill the process if this place is the armed one and its time has come.
+
+    Callers look at ``is_armed`` first, which keeps an unarmed place free of charge.
+    """
+    global _passes_left  # counts down to the one kill
+    if name == _armed_name:
+        _passes_left -= 1
+        if _passes_left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get(VARIABLE, ""))
