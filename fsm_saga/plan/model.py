@@ -22,6 +22,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -50,6 +51,9 @@ from fsm_saga.plan.shape import shape_problems
 DELAY_S_MAX_DEFAULT = 60.0
 
 Kind = Literal["compensatable", "read_only", "pivot", "retriable"]
+
+
+_TASK_ID: TypeAdapter[str] = TypeAdapter(TaskId)
 
 
 class _Part(BaseModel):
@@ -253,6 +257,28 @@ class Plan(_Part):
         schema["properties"]["steps"]["minItems"] = 1
         schema["properties"]["steps"]["maxItems"] = LIMITS.step_max
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+    @staticmethod
+    def check_task_id(task_id: str) -> None:
+        """Return if ``task_id`` may name a task.
+
+        Raises:
+            PlanError: If it may not.
+        """
+        try:
+            _TASK_ID.validate_python(task_id, strict=True)
+        except ValidationError as error:
+            problems = Problems(LIMITS)
+            problems.extend(
+                Problem(
+                    code=problem.code,
+                    pointer="/task_id",
+                    message=problem.message,
+                    hint=problem.hint,
+                )
+                for problem in shape_problems(error, _FIELDS)
+            )
+            raise PlanError(problems) from error
 
     def canonical_json(self) -> bytes:
         """Return the one JSON text of this plan: sorted keys, no spaces, no absent options.

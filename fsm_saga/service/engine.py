@@ -29,7 +29,7 @@ from fsm_saga.ports import Clock, Head, Store, ToolRunner
 from fsm_saga.service.answers import Answer
 from fsm_saga.service.desk import Desk, plan_grown
 from fsm_saga.service.growing import GrowingSaga
-from fsm_saga.service.preparing import Prepared, Preparer, has_same_plan
+from fsm_saga.service.preparing import Prepared, Preparer
 from fsm_saga.service.undoing import UndoPlan, undo_plan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
@@ -131,10 +131,9 @@ class Engine:
             PlanError: If the plan is refused; nothing was started.
             SagaExistsError: If the task_id belongs to a saga of another plan.
         """
-        plan = _with(plan, task_id, inputs)
-        prepared = self._preparer.prepare(plan)
+        prepared = self._preparer.prepare(plan, task_id=task_id, inputs=inputs)
         await self._submit(prepared)
-        return plan.task_id
+        return prepared.task_id
 
     async def _submit(
         self,
@@ -143,7 +142,7 @@ class Engine:
         undo_of: str | None = None,
         undoes: Mapping[str, str] | None = None,
     ) -> None:
-        plan = prepared.plan
+        saga_id = prepared.task_id
         event = e.Submitted(
             at=self.clock.now(),
             plan=prepared.body,
@@ -151,25 +150,25 @@ class Engine:
             undo_of=undo_of,
             undoes=undoes,
         )
-        if self.coordinator.driver(plan.task_id) is None:
+        if self.coordinator.driver(saga_id) is None:
             try:
-                await self.coordinator.submit(plan.task_id, prepared.program, event)
+                await self.coordinator.submit(saga_id, prepared.program, event)
             except ConflictError:
                 pass
             else:
                 return
-        await self._check_same(plan)
-        await self.coordinator.take_up(plan.task_id)
+        await self._check_same(saga_id, prepared.program.plan_hash)
+        await self.coordinator.take_up(saga_id)
 
-    async def _check_same(self, plan: Plan) -> None:
-        journal = await self.store.load(plan.task_id)
+    async def _check_same(self, saga_id: str, plan_hash: str) -> None:
+        journal = await self.store.load(saga_id)
         first = journal[0] if journal else None
-        if isinstance(first, SagaSubmitted) and has_same_plan(first, plan):
+        if isinstance(first, SagaSubmitted) and first.plan_hash == plan_hash:
             return
         raise SagaExistsError(
-            f"The task_id {plan.task_id!r} belongs to a saga that was made from another plan. "
+            f"The task_id {saga_id!r} belongs to a saga that was made from another plan. "
             "Nothing was started; give this plan a task_id of its own.",
-            saga_id=plan.task_id,
+            saga_id=saga_id,
         )
 
     async def wait(self, saga_id: str) -> SagaView:
@@ -342,7 +341,7 @@ class Engine:
         found.check_possible(is_partial=is_partial)
         prepared = self._preparer.prepare(found.plan(), undoes=found.undoes)
         await self._submit(prepared, undo_of=saga_id, undoes=found.undoes)
-        return found, await self.wait(prepared.plan.task_id)
+        return found, await self.wait(prepared.task_id)
 
     def saga(self, saga_id: str) -> GrowingSaga:
         """Return an open saga for an agent that decides as it goes; use it in ``async with``.
@@ -392,15 +391,6 @@ def _loaded(tools: Sequence[ToolSource]) -> list[Tool[..., Any] | ModuleType]:
         else:
             loaded.append(source)
     return loaded
-
-
-def _with(plan: Plan, task_id: str | None, inputs: Mapping[str, Any] | None) -> Plan:
-    update: dict[str, Any] = {}
-    if task_id is not None:
-        update["task_id"] = task_id
-    if inputs:
-        update["inputs"] = {**plan.inputs, **inputs}
-    return plan.model_copy(update=update) if update else plan
 
 
 class _LeavingError(Exception):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +13,25 @@ import orjson
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.program import Program
-from fsm_saga.core.records import SagaSubmitted, StepsAppended
 from fsm_saga.machine.compile import Declared, compile_plan, declare
 from fsm_saga.plan.lint import check_plan
 from fsm_saga.plan.model import Plan
 
-PREPARED_MAX = 512
+KEPT_MAX = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A checked plan with its program and what its tools declared."""
+    """A checked plan, ready to be submitted.
 
-    plan: Plan
+    Attributes:
+        task_id: The id of the saga that it becomes.
+        body: The plan as JSON, as it goes into the journal.
+        declared: What its tools declared.
+        program: What it compiles to; its ``plan_hash`` is that of ``body``.
+    """
+
+    task_id: str
     body: Mapping[str, Any]
     declared: Declared
     program: Program
@@ -39,39 +47,81 @@ class Preparer:
     def __init__(self, catalogue: Mapping[str, ToolFacts], allowed: Collection[str] | None) -> None:
         self._catalogue = catalogue
         self._allowed = allowed
-        self._seen: dict[tuple[str, bool], Declared] = {}
+        self._declared: OrderedDict[tuple[str, bool], Declared] = OrderedDict()
+        # Keyed by identity: a plan that is submitted many times is looked at once. The plan is
+        # kept with its entry, so that its id cannot be given to another one.
+        self._prepared: OrderedDict[int, tuple[Plan, Prepared]] = OrderedDict()
 
     def prepare(
         self,
         plan: Plan,
         *,
+        task_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
         is_open: bool = False,
         undoes: Mapping[str, str] | None = None,
     ) -> Prepared:
         """Return the plan ready to be submitted.
 
+        Args:
+            plan: The plan.
+            task_id: Used instead of the plan's own.
+            inputs: Used over the plan's own, name by name.
+            is_open: The plan will grow.
+            undoes: For an undo of another saga, the req_id that each step undoes.
+
         Raises:
             PlanError: With everything that is wrong with the plan; nothing was started.
         """
+        if inputs:
+            plan = _with(plan, task_id, inputs)
+        elif task_id is not None and task_id != plan.task_id:
+            return _renamed(self.prepare(plan, is_open=is_open, undoes=undoes), task_id)
+        if is_open or undoes:
+            return self._prepare(plan, is_open=is_open, undoes=undoes)
+        known = self._prepared.get(id(plan))
+        if known is not None:
+            return known[1]
+        prepared = self._prepare(plan, is_open=False, undoes=None)
+        _keep(self._prepared, id(plan), (plan, prepared))
+        return prepared
+
+    def _prepare(self, plan: Plan, *, is_open: bool, undoes: Mapping[str, str] | None) -> Prepared:
         body: dict[str, Any] = orjson.loads(plan.canonical_json())
         key = (_structure_key(body), is_open)
-        declared = self._seen.get(key)
+        declared = self._declared.get(key)
         if declared is None:
             check_plan(plan, self._catalogue, allowed=self._allowed, is_open=is_open)
             declared = declare(plan, self._catalogue)
-            if len(self._seen) >= PREPARED_MAX:
-                self._seen.clear()
-            self._seen[key] = declared
+            _keep(self._declared, key, declared)
         program = compile_plan(plan, declared, is_open=is_open, undoes=undoes)
-        return Prepared(plan=plan, body=body, declared=declared, program=program)
+        return Prepared(task_id=plan.task_id, body=body, declared=declared, program=program)
+
+
+def _keep(kept: OrderedDict[Any, Any], key: object, value: object) -> None:
+    kept[key] = value
+    if len(kept) > KEPT_MAX:
+        kept.popitem(last=False)
+
+
+def _with(plan: Plan, task_id: str | None, inputs: Mapping[str, Any]) -> Plan:
+    body = orjson.loads(plan.canonical_json())
+    body["inputs"] = {**plan.inputs, **inputs}
+    if task_id is not None:
+        body["task_id"] = task_id
+    return Plan.of(body)
+
+
+def _renamed(prepared: Prepared, task_id: str) -> Prepared:
+    """Return the same plan as another task; only the name has to be checked."""
+    Plan.check_task_id(task_id)
+    body = {**prepared.body, "task_id": task_id}
+    text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    program = dataclasses.replace(prepared.program, plan_hash=hashlib.sha256(text).hexdigest())
+    return Prepared(task_id=task_id, body=body, declared=prepared.declared, program=program)
 
 
 def _structure_key(body: Mapping[str, Any]) -> str:
     shared = {key: body[key] for key in body if key not in ("task_id", "goal", "inputs")}
     text = orjson.dumps([shared, sorted(body.get("inputs", ()))])
     return hashlib.sha256(text).hexdigest()
-
-
-def has_same_plan(record: SagaSubmitted | StepsAppended, plan: Plan) -> bool:
-    """Return whether a saga was made from this very plan."""
-    return record.plan_hash == plan.content_hash()

@@ -33,31 +33,42 @@ class StepView:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SagaView:
-    """One saga as shown.
+    """One saga as shown. Everything is read from the saga when it is asked for."""
 
-    Attributes:
-        state: For example ``EXECUTING(2)``.
-        outcome: What is left in the world; None while the saga is under way.
-        cause: Why it turned round or called a person.
-        needs: What a person is asked: for each step its choices and why.
-        position: The number of records; an answer may be bound to it.
-    """
+    __slots__ = ("saga",)
 
-    saga_id: str
-    state: str
-    outcome: str | None
-    cause: str | None
-    goal: str | None
-    plan_hash: str
-    position: int
-    created_at: float
-    updated_at: float
-    undo_of: str | None
-    needs: tuple[dict[str, Any], ...]
-    steps: tuple[StepView, ...]
-    saga: Saga
+    def __init__(self, saga: Saga) -> None:
+        """Show ``saga``."""
+        self.saga = saga
+
+    def __repr__(self) -> str:
+        return f"SagaView({self.saga_id!r}, {self.state}, outcome={self.outcome})"
+
+    @property
+    def saga_id(self) -> str:
+        """The plan's task_id."""
+        return self.saga.saga_id
+
+    @property
+    def state(self) -> str:
+        """For example ``EXECUTING(2)``."""
+        return str(self.saga.state)
+
+    @property
+    def outcome(self) -> str | None:
+        """What is left in the world; None while the saga is under way."""
+        return None if self.saga.outcome is None else str(self.saga.outcome)
+
+    @property
+    def cause(self) -> str | None:
+        """Why it turned round or called a person."""
+        return self.saga.cause
+
+    @property
+    def position(self) -> int:
+        """The number of records; an answer may be bound to it."""
+        return self.saga.position
 
     @property
     def phase(self) -> Phase:
@@ -69,16 +80,26 @@ class SagaView:
         """True when every step has succeeded."""
         return self.phase is Phase.DONE
 
+    @property
+    def steps(self) -> tuple[StepView, ...]:
+        """The steps in the plan's order."""
+        return tuple(_step_view(self.saga, index) for index in range(len(self.saga.steps)))
+
+    @property
+    def needs(self) -> tuple[dict[str, Any], ...]:
+        """What a person is asked: for each step its choices and why."""
+        return tuple(_needs(self.saga))
+
     def step(self, step_id: int | str) -> StepView:
         """Return the step that the plan calls ``step_id``.
 
         Raises:
             KeyError: If there is none.
         """
-        for step in self.steps:
-            if str(step.step_id) == str(step_id):
-                return step
-        raise KeyError(step_id)
+        spec = self.saga.program.step_named(step_id)
+        if spec is None:
+            raise KeyError(step_id)
+        return _step_view(self.saga, spec.index)
 
     def output(self, step_id: int | str) -> Any:  # a JSON value
         """Return what a step returned, as JSON.
@@ -90,17 +111,18 @@ class SagaView:
 
     def as_json(self) -> dict[str, Any]:
         """Return the saga as ``show --json`` prints it."""
+        saga = self.saga
         return {
             "saga_id": self.saga_id,
             "state": self.state,
             "outcome": self.outcome,
-            "cause": self.cause,
-            "goal": self.goal,
-            "plan_hash": self.plan_hash,
-            "position": self.position,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "undo_of": self.undo_of,
+            "cause": saga.cause,
+            "goal": saga.program.goal,
+            "plan_hash": saga.program.plan_hash,
+            "position": saga.position,
+            "created_at": saga.created_at,
+            "updated_at": saga.updated_at,
+            "undo_of": saga.undo_of,
             "needs": list(self.needs),
             "steps": [step.as_json() for step in self.steps],
         }
@@ -108,21 +130,7 @@ class SagaView:
 
 def view_of(saga: Saga) -> SagaView:
     """Return the view of a saga."""
-    return SagaView(
-        saga_id=saga.saga_id,
-        state=str(saga.state),
-        outcome=None if saga.outcome is None else str(saga.outcome),
-        cause=saga.cause,
-        goal=saga.program.goal,
-        plan_hash=saga.program.plan_hash,
-        position=saga.position,
-        created_at=saga.created_at,
-        updated_at=saga.updated_at,
-        undo_of=saga.undo_of,
-        needs=tuple(_needs(saga)),
-        steps=tuple(_step_view(saga, index) for index in range(len(saga.steps))),
-        saga=saga,
-    )
+    return SagaView(saga)
 
 
 def _step_view(saga: Saga, index: int) -> StepView:
