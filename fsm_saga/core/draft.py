@@ -190,7 +190,8 @@ class Draft:
         return self._leads_forward(self.way_back())
 
     def _leads_forward(self, way_back: WayBack) -> bool:
-        if way_back is WayBack.CLOSED:
+        if way_back is not WayBack.OPEN:
+            # Undecided: an irrevocable step is in flight, and only its outcome may turn the saga.
             return True
         return self.stop is None and not (self.failing or self.stuck or self.was_undone)
 
