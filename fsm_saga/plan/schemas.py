@@ -36,9 +36,10 @@ _SURE_ABOVE_REFERENCES = frozenset(
 )
 # Keywords whose branch may or may not count, depending on values.
 _CONDITIONAL = frozenset({"if", "then", "else", "anyOf", "oneOf", "not", "contains"})
-_IN_BRANCHES = _CONDITIONAL | {"allOf", "dependentRequired", "dependentSchemas"}
+_IN_BRANCHES = _CONDITIONAL | {"allOf", "dependentSchemas"}
 _REF_HOPS_MAX = 32
 _SCHEMA_VISIT_MAX = 2000
+_SCHEMA_DEPTH_MAX = 100
 _CHECKER_MAX = 4096
 
 
@@ -131,8 +132,8 @@ def _schema_mismatches(
     unknowns = _Unknowns(references)
     for error in checker.validator.iter_errors(params):
         path, keyword = tuple(error.instance_path), error.kind.name
-        told = keyword == "required" or (
-            keyword == "additionalProperties" and checker.names is not None
+        told = error.schema_path[-1:] == ["required"] or (
+            error.schema_path[-1:] == ["additionalProperties"] and checker.names is not None
         )
         if told and not path and _IN_BRANCHES.isdisjoint(error.schema_path):
             continue  # name by name, before
@@ -164,12 +165,12 @@ class _Unknowns:
 
 @lru_cache(maxsize=_CHECKER_MAX)
 def _checker(same: _Same) -> _Checker:
-    schema = _plain(same.facts.params_schema)
-    if not schema:
+    if not same.facts.params_schema:
         return _Checker(validator=None, broken=None, names=None, required=())
     try:
+        schema = _plain(same.facts.params_schema)
         validator = jsonschema_rs.validator_for(schema, offline=True)
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
+    except (ValueError, RecursionError, jsonschema_rs.ReferencingError) as error:
         first = str(error).partition("\n")[0][:200].rstrip(".")
         return _Checker(validator=None, broken=first, names=None, required=())
     top = _followed(schema, schema)
@@ -240,47 +241,54 @@ class _Search:
         self._root = root
         self._left = _SCHEMA_VISIT_MAX
 
-    def lacks(self, schema: Any, path: tuple[str, ...]) -> str | None:
+    def lacks(self, schema: Any, path: tuple[str, ...], depth: int = 0) -> str | None:
         self._left -= 1
-        if not path or not isinstance(schema, Mapping) or self._left < 0:
+        if not path or not isinstance(schema, Mapping):
+            return None
+        if self._left < 0 or depth > _SCHEMA_DEPTH_MAX:
             return None
         schema = _followed(schema, self._root)
         for keyword in ("anyOf", "oneOf"):
             branches = schema.get(keyword)
             if isinstance(branches, list) and branches:
-                reasons = [self.lacks(branch, path) for branch in branches]
+                reasons = [self.lacks(branch, path, depth + 1) for branch in branches]
                 if all(reasons):
                     return reasons[0]
         types = schema.get("type")
-        kinds = {types} if isinstance(types, str) else set(types or ())
+        named = types if isinstance(types, list) else [types]
+        kinds = {each for each in named if isinstance(each, str)}
         if not kinds:
             return None
         if not kinds & {"object", "array"}:
             kind = " or ".join(sorted(kinds))
             return f"it is of type {kind}, so it has no {shown(path[0])}"
         if kinds <= {"array", "null"}:
-            return self._list_lacks(schema, path)
-        return self._object_lacks(schema, path) if kinds <= {"object", "null"} else None
+            return self._list_lacks(schema, path, depth + 1)
+        return self._object_lacks(schema, path, depth + 1) if "array" not in kinds else None
 
-    def _list_lacks(self, schema: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+    def _list_lacks(
+        self, schema: Mapping[str, Any], path: tuple[str, ...], depth: int
+    ) -> str | None:
         if not (path[0].isascii() and path[0].isdigit()):
             return f"it is a list, so {shown(path[0])} cannot be looked up in it"
         first = schema.get("prefixItems")
         index = int(path[0][:9])
         if isinstance(first, list) and index < len(first):
-            return self.lacks(first[index], path[1:])
-        return self.lacks(schema.get("items", True), path[1:])
+            return self.lacks(first[index], path[1:], depth)
+        return self.lacks(schema.get("items", True), path[1:], depth)
 
-    def _object_lacks(self, schema: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+    def _object_lacks(
+        self, schema: Mapping[str, Any], path: tuple[str, ...], depth: int
+    ) -> str | None:
         properties = schema.get("properties", {})
         if not isinstance(properties, Mapping) or "patternProperties" in schema:
             return None
         if path[0] in properties:
-            return self.lacks(properties[path[0]], path[1:])
+            return self.lacks(properties[path[0]], path[1:], depth)
         others = schema.get("additionalProperties", True)
         if others is False:
             return f"it has no {shown(path[0])}; it has {listed(properties) or 'nothing'}"
-        return self.lacks(others, path[1:])
+        return self.lacks(others, path[1:], depth)
 
 
 def _followed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fsm_saga.plan.order import CYCLE_SHOWN_MAX, input_problems, order_problems
+from fsm_saga.plan.problems import Problems
+from fsm_saga.plan.references import collect
+from tests.unit.plan.builders import TEXT, chain, closed, plan, step, tool, tools
+
+
+def look(*steps: dict[str, Any], **fields: Any) -> tuple[list[str], list[str], bool]:
+    """Return codes, hints, and whether there is an order."""
+    made = plan(*steps, **fields)
+    problems = Problems()
+    catalogue = tools(tool("book", output=closed(id=TEXT)))
+    graph = order_problems(made, catalogue, collect(made), problems)
+    found = problems.as_tuple()
+    return [each.code for each in found], [each.hint for each in found], graph is not None
+
+
+def test_a_sound_plan_has_an_order() -> None:
+    assert look(*chain(3)) == ([], [], True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("step_1", "Write the step_id as it is: '1'."),
+        ("bok", "Did you mean 'book'?"),
+        ("zzzzz", "The plan has the steps '1', 'book'."),
+    ],
+)
+def test_an_unknown_step_gets_a_hint_in_both_places(wrong: str, hint: str) -> None:
+    codes, hints, is_ordered = look(step(1), step("book", depends_on=[1, wrong]))
+    assert (codes, hints, is_ordered) == (["unknown-dependency"], [hint], False)
+    if wrong != "step_1":
+        codes, hints, _ = look(step(1), step("book", params={"x": f"$output.step_{wrong}"}))
+        assert (codes, hints) == (["unknown-step-reference"], [hint])
+
+
+def test_where_names_are_unclear_no_order_is_judged() -> None:
+    # Without the misspelled dependency step 2 would seem to run beside step 1.
+    late = step(2, depends_on=["oen"], params={"x": "$output.step_1.id"})
+    codes, _, is_ordered = look(step(1, "book"), late)
+    assert codes == ["unknown-dependency"]
+    assert not is_ordered
+
+
+def test_an_unknown_input_gets_the_near_name() -> None:
+    codes, hints, is_ordered = look(step(params={"x": "$input.mail"}), inputs={"e-mail": 1})
+    assert codes == ["unknown-input"]
+    assert hints == ["Did you mean 'e-mail'?"]
+    assert is_ordered
+
+
+def test_a_path_is_not_judged_where_the_step_or_its_tool_is_unknown() -> None:
+    codes, _, _ = look(step(1, "other"), step(2, params={"x": "$output.step_1.anything"}))
+    assert codes == []
+
+
+def test_a_circle_is_named_with_the_reason_of_each_dependency() -> None:
+    made = plan(
+        step("a", depends_on=[]),
+        step("b", params={"x": "$output.step_d.id"}),
+        step("c", depends_on=[]),
+        step("d", params={"x": "$output.step_b.id"}),
+    )
+    problems = Problems()
+    assert order_problems(made, {}, collect(made), problems) is None
+    (cycle,) = problems
+    assert cycle.message == (
+        "Steps wait for each other in a circle: 'b' -> 'd' -> 'b'. "
+        "'b' uses the output of 'd'; 'd' uses the output of 'b'."
+    )
+
+
+def test_a_long_circle_is_abridged() -> None:
+    made = plan(step(1, depends_on=[100]), *chain(100)[1:])
+    problems = Problems()
+    order_problems(made, {}, collect(made), problems)
+    (cycle,) = problems
+    assert cycle.message.startswith("Steps wait for each other in a circle: 1 -> 100 -> 99 -> 98")
+    assert " -> ... -> " in cycle.message
+    assert cycle.message.count("->") == 2 * CYCLE_SHOWN_MAX
+    assert "100 is listed after 99" in cycle.message
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([step(1, params={"x": "$output.step_1"})], "before there is one"),
+        ([step(1, params={"x": "$output.step_2"}), step(2)], "comes after it"),
+        (
+            [step(1), step(2, depends_on=[], params={"x": "$output.step_1"})],
+            "may run at the same time",
+        ),
+    ],
+)
+def test_a_reference_that_comes_too_early_says_how(
+    steps: list[dict[str, Any]], message: str
+) -> None:
+    made = plan(*steps)
+    problems = Problems()
+    order_problems(made, {}, collect(made), problems)
+    (problem,) = problems
+    assert problem.code == "reference-not-before"
+    assert message in problem.message
+
+
+def test_the_returned_graph_has_the_order_that_references_imply() -> None:
+    made = plan(
+        step(1, depends_on=[]), step(2, depends_on=[]), step(3, params={"x": "$output.step_1"})
+    )
+    graph = order_problems(made, {}, collect(made), Problems())
+    assert graph is not None
+    assert graph.needs[2] == (0, 1)
+
+
+def test_the_rules_that_depend_on_the_inputs_can_be_asked_alone() -> None:
+    steps = [step(params={"x": "$input.who.name", "y": "$output.step_9"})]
+    assert input_problems(plan(*steps, inputs={"who": {"name": "Ada"}})) == ()
+    (problem,) = input_problems(plan(*steps, inputs={"who": "Ada"}))
+    assert (problem.code, problem.pointer) == ("unknown-path", "/steps/0/params/x")
+    (problem,) = input_problems(plan(*steps))
+    assert problem.code == "unknown-input"

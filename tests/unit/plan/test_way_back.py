@@ -1,0 +1,203 @@
+"""Tests of kinds, undo calls and pivots; the rules' codes and pointers are in the corpus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsm_saga.core.contract import ToolFacts
+from fsm_saga.core.states import StepKind
+from fsm_saga.plan.graph import PlanGraph, build_graph
+from fsm_saga.plan.lint import lint
+from fsm_saga.plan.model import Plan
+from fsm_saga.plan.way_back import (
+    derive_undo,
+    derived_undo,
+    effective_kind,
+    find_pivot,
+    is_irrevocable,
+)
+from tests.unit.plan.builders import TEXT, TOOLS, closed, plan, step, tool, tools
+
+OPEN = {"type": "object", "properties": {"id": TEXT}}
+
+
+def undo_of(
+    params: dict[str, Any] | None = None,
+    *,
+    output: dict[str, Any] | None = None,
+    needs: dict[str, Any],
+    step_id: int | str = 7,
+) -> dict[str, Any] | None:
+    """Return the derived undo of a step with these params, of a tool with this output."""
+    made = plan(step(step_id, "act", params=params or {})).steps[0]
+    facts = tool("act", output=output, undo="back")
+    return derive_undo(made, facts, tool("back", params=needs))
+
+
+def test_the_kind_is_the_plans_or_the_tools_or_the_default() -> None:
+    made = plan(step(1, "read"), step(2, "read", kind="retriable"), step(3, "any"), step(4, "?"))
+    kinds = [effective_kind(each, TOOLS.get(each.tool)) for each in made.steps]
+    assert kinds == [
+        StepKind.READ_ONLY,
+        StepKind.RETRIABLE,
+        StepKind.COMPENSATABLE,
+        StepKind.COMPENSATABLE,
+    ]
+
+
+def test_an_undo_is_filled_from_the_output_first_and_then_from_the_parameters() -> None:
+    found = undo_of(
+        {"id": "mine", "date": "$input.date"},
+        output=closed(id=TEXT),
+        needs=closed(id=TEXT, date=TEXT),
+    )
+    assert found == {"id": "$output.step_7.id", "date": "$input.date"}
+
+
+def test_a_single_value_fills_the_one_parameter_that_is_left() -> None:
+    assert undo_of(output=TEXT, needs=closed(id=TEXT)) == {"id": "$output.step_7"}
+    assert undo_of(needs=closed(id=TEXT)) == {"id": "$output.step_7"}
+    assert undo_of({"a": "x"}, needs=closed(a=TEXT, id=TEXT)) == {"a": "x", "id": "$output.step_7"}
+
+
+def test_the_step_is_named_as_references_name_it() -> None:
+    assert undo_of(step_id="step_1", needs=closed(id=TEXT)) == {"id": "$output.step_step_1"}
+
+
+def test_an_undo_that_needs_nothing_is_given_nothing() -> None:
+    assert undo_of({"a": 1}, needs={}) == {}
+    assert undo_of({"a": 1}, needs={"properties": {"a": TEXT}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("params", "output", "needs"),
+    [
+        ({}, None, closed(a=TEXT, b=TEXT)),
+        ({}, closed(other=TEXT), closed(id=TEXT)),
+        ({}, OPEN, closed(booking=TEXT)),
+        ({"id": 7}, None, closed(id=TEXT)),
+    ],
+)
+def test_an_undo_that_cannot_be_filled_is_none(
+    params: dict[str, Any], output: dict[str, Any] | None, needs: dict[str, Any]
+) -> None:
+    assert undo_of(params, output=output, needs=needs) is None
+
+
+def test_a_declared_undo_counts_where_the_plan_says_nothing_else() -> None:
+    made = plan(
+        step(1, "do", params={"x": "a"}),
+        step(2, "do", params={"x": "a"}, rollback={"tool": "undo", "params": {"id": "b"}}),
+        step(3, "do", params={"x": "a"}, rollback={"semantic": "x"}),
+        step(4, "do", params={"x": "a"}, kind="pivot"),
+        step(5, "do", params={"x": "a"}, kind="read_only"),
+        step(6, "do", params={"x": "a"}, kind="retriable"),
+        step(7, "any"),
+        step(8, "?"),
+    )
+    found = [derived_undo(each, TOOLS) for each in made.steps]
+    expected: list[Any] = [None] * 8
+    expected[0] = {"id": "$output.step_1.id"}
+    expected[5] = {"id": "$output.step_6.id"}
+    assert found == expected
+    irrevocable = [is_irrevocable(each, TOOLS) for each in made.steps]
+    assert irrevocable == [False, False, False, True, False, False, True, True]
+
+
+def test_an_undo_tool_that_is_missing_derives_nothing() -> None:
+    made = plan(step(1, "do", params={"x": "a"}))
+    assert derived_undo(made.steps[0], {"do": TOOLS["do"]}) is None
+
+
+def test_the_pivot_is_the_one_written_or_the_one_implied() -> None:
+    undone = step(1, "do", params={"x": "a"})
+    assert find_pivot(plan(undone), TOOLS) is None
+    assert find_pivot(plan(undone, step(2, "any")), TOOLS) == 1
+    assert find_pivot(plan(undone, step(2, "do", params={"x": "a"}, kind="pivot")), TOOLS) == 1
+    assert find_pivot(plan(undone, step(2, "any", kind="retriable")), TOOLS) is None
+
+
+# --- the rules against a slow, obvious twin ------------------------------------------------------
+
+KINDS = st.sampled_from([None, None, "compensatable", "pivot", "retriable", "read_only"])
+TOOL_NAMES = st.sampled_from(["read", "do", "any", "any"])
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    steps: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(1, 5))):
+        name = draw(TOOL_NAMES)
+        fields: dict[str, Any] = {"params": {"x": "a"}} if name == "do" else {}
+        if draw(st.booleans()):
+            fields["rollback"] = {"tool": "any"}
+        if draw(st.booleans()):
+            named = st.lists(st.sampled_from(range(number)), unique=True) if number else st.just([])
+            fields["depends_on"] = draw(named)
+        steps.append(step(number, name, kind=draw(KINDS), **fields))
+    return plan(*steps)
+
+
+def is_stranded(made: Plan, graph: PlanGraph, catalogue: dict[str, ToolFacts]) -> bool:
+    """Return whether some step can fail for good while one without a way back is done.
+
+    Every set of steps that may be done when a step fails is tried: those before it are done,
+    and of those beside it any.
+    """
+    count = len(made.steps)
+    for failing in range(count):
+        if effective_kind(made.steps[failing], catalogue[made.steps[failing].tool]) == "retriable":
+            continue
+        for other in range(count):
+            may_be_done = other != failing and not graph.is_before(failing, other)
+            if may_be_done and is_irrevocable(made.steps[other], catalogue):
+                return True
+    return False
+
+
+@given(plans())
+def test_no_accepted_plan_can_be_stranded(made: Plan) -> None:
+    # P4: whatever fails, everything that may be done by then can be undone.
+    graph = build_graph(made)
+    problems = lint(made, TOOLS)
+    if not problems:
+        assert not is_stranded(made, graph, TOOLS)
+        pivot = find_pivot(made, TOOLS)
+        if pivot is not None:
+            assert not any(graph.is_parallel(pivot, each) for each in range(len(made.steps)))
+
+
+ORDER_CODES = {
+    "no-way-back",
+    "pivot-in-parallel",
+    "after-pivot-must-be-retriable",
+    "two-pivots",
+}
+
+
+@given(plans())
+def test_a_plan_is_refused_for_its_order_only_if_there_is_a_reason(made: Plan) -> None:
+    graph = build_graph(made)
+    codes = {problem.code for problem in lint(made, TOOLS)}
+    if codes & {"no-way-back", "after-pivot-must-be-retriable"}:
+        assert is_stranded(made, graph, TOOLS)
+    if not codes & ORDER_CODES:
+        assert not is_stranded(made, graph, TOOLS)
+
+
+def test_a_tool_that_undoes_itself_may_declare_it() -> None:
+    toggle = tool("toggle", params=closed(on={"type": "boolean"}), undo="toggle")
+    made = plan(step(1, "toggle", params={"on": True}), step(2, "read"))
+    assert lint(made, tools(toggle, TOOLS["read"])) == ()
+
+
+def test_a_pair_of_tools_may_undo_each_other() -> None:
+    add = tool("add", params=closed(id=TEXT), undo="remove")
+    remove = tool("remove", params=closed(id=TEXT), undo="add")
+    back = {"tool": "remove", "params": {"id": "a"}}
+    made = plan(step(1, "add", params={"id": "a"}, rollback=back), step(2, "read"))
+    assert lint(made, tools(add, remove, TOOLS["read"])) == ()
