@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -14,13 +14,15 @@ from fsm_saga.core.decide import decide
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import FsmSagaError, UnknownSagaError
+from fsm_saga.errors import FsmSagaError, StoreError, UnknownSagaError
 from fsm_saga.plan.lint import check_calls
 from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Append, Command
 from fsm_saga.service.answers import Answer, answer_event, calls_text
 from fsm_saga.service.growing import grown_plan
 from fsm_saga.service.preparing import Prepared, Preparer
+
+logger = logging.getLogger("fsm_saga.service")
 
 COMMAND_POLL_S = 0.2
 
@@ -129,13 +131,25 @@ class Desk:
         return sorted(name for name in tools_of(saga.program) if name not in self._catalogue)
 
     async def serve(self) -> None:
-        """Carry out what other processes left in the store, until cancelled."""
+        """Carry out what other processes left in the store, until cancelled.
+
+        A store that does not answer is asked again later: sagas notice it themselves when they
+        append, and say so.
+        """
+        left: set[int] = set()
         while True:
-            for command in await self._store.pending_commands():
-                answer = await self._obey(command)
-                if answer is not None:
-                    await self._store.answer_command(command.number, answer)
-            await asyncio.sleep(COMMAND_POLL_S)
+            try:
+                for command in await self._store.pending_commands():
+                    if command.number in left:
+                        continue
+                    answer = await self._obey(command)
+                    if answer is None:
+                        left.add(command.number)
+                    else:
+                        await self._store.answer_command(command.number, answer)
+            except StoreError as error:
+                logger.warning("commands from other processes cannot be read: %s", error)
+            await self._clock.sleep(COMMAND_POLL_S)
 
     async def _obey(self, command: Command) -> dict[str, Any] | None:
         """Carry a command out; None leaves it for a coordinator that has the tools."""
