@@ -150,9 +150,11 @@ class RecordCodec:
                 saga_id=saga_id,
                 position=position,
             )
-        while version < form.version:
-            row = form.upgrades[version](row)
-            version += 1
+        try:
+            for older in range(version, form.version):
+                row = form.upgrades[older](row)
+        except (KeyError, TypeError, ValueError) as error:  # what is damaged does not fit it
+            raise _corrupt(f"it is no {name!r} of version {version}", saga_id, position) from error
         if row.keys() != form.names:
             wrong = ", ".join(sorted(row.keys() ^ form.names))
             raise _corrupt(f"{name!r} lacks or does not know: {wrong}", saga_id, position)

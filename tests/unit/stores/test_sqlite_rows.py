@@ -1,0 +1,33 @@
+"""An append as rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsm_saga.stores.sqlite_rows import AppendRow, checksum
+from tests.conformance.samples import append_of, started
+
+
+def test_the_checksum_covers_the_body_and_where_it_belongs() -> None:
+    whole = checksum("trip-7", 4, 2, b"body")
+    assert checksum("trip-7", 4, 2, b"body") == whole
+    others = [
+        checksum("trip-7", 4, 2, b"bodz"),
+        checksum("trip-8", 4, 2, b"body"),
+        checksum("trip-7", 5, 2, b"body"),
+        checksum("trip-7", 4, 3, b"body"),
+    ]
+    assert whole not in others
+    assert len(set(others)) == 4
+
+
+@pytest.mark.parametrize(("position", "state"), [(0, "PENDING"), (0, "DONE"), (3, "EXECUTING(2)")])
+def test_a_row_holds_the_head_then_whose_it_is(position: int, state: str) -> None:
+    append = append_of("trip-7", position, started(0), started(1), state=state)
+    row = AppendRow(append)
+    assert row.head[:3] == (state, append.head.outcome, position + 2)
+    assert row.head[7:] == ("trip-7", append.head.is_final if position == 0 else position)
+    assert row.entry[:2] == (position, 2)
+    assert row.entry[4] == "trip-7"
+    assert row.size == len(row.entry[2])
+    assert row.is_new == (position == 0)
