@@ -445,11 +445,10 @@ def _without_bad_options(model: type[_Part], value: Any) -> Any:
 
 
 def _remove(value: Any, way: list[str | int]) -> None:
-    """Remove what stands at the end of a way through a value, if it is there."""
+    """Remove the field at the end of a way through a value, if it is still there."""
     for part in way[:-1]:
         value = value[part]
-    if isinstance(value, dict):
-        value.pop(way[-1], None)
+    value.pop(way[-1], None)
 
 
 def _plan_of(reading: Reading, limits: Limits) -> Plan:

@@ -111,7 +111,7 @@ def params_mismatches(
             if name not in checker.names:
                 yield _unknown_param(facts, name, checker.names, near)
     if checker.validator is not None and not checker.validator.is_valid(params):
-        yield from _schema_mismatches(checker, params, references)
+        yield from _schema_mismatches(checker.validator, checker.names, params, references)
 
 
 def _unknown_param(facts: ToolFacts, name: str, names: tuple[str, ...], near: Near) -> Mismatch:
@@ -125,15 +125,16 @@ def _unknown_param(facts: ToolFacts, name: str, names: tuple[str, ...], near: Ne
 
 
 def _schema_mismatches(
-    checker: _Checker, params: Mapping[str, Any], references: tuple[Path, ...]
+    validator: jsonschema_rs.Validator,
+    names: tuple[str, ...] | None,
+    params: Mapping[str, Any],
+    references: tuple[Path, ...],
 ) -> Iterator[Mismatch]:
-    if checker.validator is None:
-        return
     unknowns = _Unknowns(references)
-    for error in checker.validator.iter_errors(params):
+    for error in validator.iter_errors(params):
         path, keyword = tuple(error.instance_path), error.kind.name
         told = error.schema_path[-1:] == ["required"] or (
-            error.schema_path[-1:] == ["additionalProperties"] and checker.names is not None
+            error.schema_path[-1:] == ["additionalProperties"] and names is not None
         )
         if told and not path and _IN_BRANCHES.isdisjoint(error.schema_path):
             continue  # name by name, before

@@ -286,6 +286,14 @@ def test_what_cannot_be_salvaged_is_left_alone(bad: dict[str, Any]) -> None:
     assert parts_of_reading(read_value(bad)) == (None, ())
 
 
+@pytest.mark.parametrize("bad", ["", " a", "a/b", "..", "a\n", "\ud800", "a" * 129, 7])
+def test_a_task_id_can_be_checked_alone(bad: Any) -> None:
+    Plan.check_task_id("trip-7")
+    with pytest.raises(PlanError) as refused:
+        Plan.check_task_id(bad)
+    assert [problem.pointer for problem in refused.value.problems] == ["/task_id"]
+
+
 def test_reading_functions_return_problems_instead_of_raising_them() -> None:
     made, problems = plan_of_reading(read_value({"task_id": "t"}))
     assert made is None

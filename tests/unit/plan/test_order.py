@@ -76,6 +76,20 @@ def test_a_circle_is_named_with_the_reason_of_each_dependency() -> None:
     )
 
 
+def test_each_reason_is_found_among_others() -> None:
+    made = plan(
+        step("a", depends_on=[]),
+        step("b", depends_on=["a", "c"], params={"x": "$output.step_a"}),
+        step("c", params={"x": "$output.step_a", "y": "$output.step_d"}),
+        step("d", depends_on=[]),
+    )
+    problems = Problems()
+    assert order_problems(made, {}, collect(made), problems) is None
+    (cycle,) = problems
+    assert cycle.pointer == "/steps/1/depends_on/1"
+    assert "'b' depends on 'c'; 'c' is listed after 'b'." in cycle.message
+
+
 def test_a_long_circle_is_abridged() -> None:
     made = plan(step(1, depends_on=[100]), *chain(100)[1:])
     problems = Problems()

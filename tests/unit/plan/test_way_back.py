@@ -201,3 +201,24 @@ def test_a_pair_of_tools_may_undo_each_other() -> None:
     back = {"tool": "remove", "params": {"id": "a"}}
     made = plan(step(1, "add", params={"id": "a"}, rollback=back), step(2, "read"))
     assert lint(made, tools(add, remove, TOOLS["read"])) == ()
+
+
+def test_a_retriable_step_may_do_without_an_undo_that_cannot_be_filled() -> None:
+    rent = tool("rent", undo="bring")
+    bring = tool("bring", params=closed(car=TEXT, key=TEXT))
+    made = plan(step(1, "rent", kind="retriable"))
+    assert lint(made, tools(rent, bring)) == ()
+
+
+def test_an_undo_by_what_was_known_before_the_call_needs_no_answer() -> None:
+    # U2: the tool neither repeats its answer nor can be asked, and the undo does not mind.
+    wire = tool("wire", params=closed(ref=TEXT), dedupe=False)
+    recall = tool("recall", params=closed(ref=TEXT, by=TEXT))
+    params = {"ref": "$input.ref", "by": "$output.step_0.name"}
+    back = {"tool": "recall", "params": params}
+    made = plan(
+        step(0, "read"),
+        step(1, "wire", params={"ref": "$input.ref"}, rollback=back),
+        inputs={"ref": "r"},
+    )
+    assert lint(made, tools(wire, recall, TOOLS["read"])) == ()
