@@ -110,7 +110,7 @@ def undo_of(work: Work, index: int) -> UndoState:
     return work.step(index).undo or UndoState()
 
 
-def send_undo(work: Work, index: int) -> None:
+def send_undo(work: Work, index: int, *, is_repeat: bool = False) -> None:
     """Order the send of the step's current undo call, exactly as its intent says (INV-3)."""
     undo = undo_of(work, index)
     tool, params = undo.calls[undo.call]
@@ -125,6 +125,7 @@ def send_undo(work: Work, index: int) -> None:
             timeout_s=undo_call_spec(work, index).timeout_s,
             undoes=work.step(index).req_id,
             call=undo.call,
+            is_repeat=is_repeat or undo.attempts > 1,
         )
     )
 

@@ -335,7 +335,7 @@ def _resume_undo(work: Work, index: int) -> None:
     if undo.retry_at is not None:
         work.wake(undo.retry_at)
     elif undo_call_spec(work, index).contract.dedupe:
-        send_undo(work, index)
+        send_undo(work, index, is_repeat=True)
     else:
         error = "the coordinator stopped while the undo was in flight"
         undo_failed(work, index, error, 0.0, is_unknown=True)

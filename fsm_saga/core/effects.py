@@ -17,6 +17,8 @@ class CallTool:
         undoes: The req_id of the action that this call undoes or asks about, or None.
         not_after: The time after which the tool itself refuses the call, or None.
         call: Index in a compensation of several calls.
+        is_repeat: The same call may have been sent before, so that a local refusal of this one
+            says nothing of it.
     """
 
     step: int
@@ -29,6 +31,7 @@ class CallTool:
     undoes: str | None = None
     not_after: float | None = None
     call: int = 0
+    is_repeat: bool = False
 
     @property
     def shown_direction(self) -> Direction:

@@ -113,10 +113,10 @@ def start_action(
             not_after=not_after,
         )
     )
-    send_action(work, index)
+    send_action(work, index, is_repeat=False)
 
 
-def send_action(work: Work, index: int) -> None:
+def send_action(work: Work, index: int, *, is_repeat: bool = True) -> None:
     """Order the send of a step's call, exactly as its intent says (INV-3)."""
     spec, step = work.spec(index), work.step(index)
     timeout_s = spec.action.timeout_s
@@ -133,6 +133,7 @@ def send_action(work: Work, index: int) -> None:
             timeout_s=timeout_s,
             undoes=spec.undoes,
             not_after=step.not_after,
+            is_repeat=is_repeat,
         )
     )
 

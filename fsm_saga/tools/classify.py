@@ -12,9 +12,10 @@ itself to its bases, and the first class with a rule that speaks decides; what t
 class does not silence what is known of a class below it. Errors of other libraries are known by
 package and name: none of them is imported.
 
-Only the exception that was raised is judged, not the one that it was raised ``from``: whoever
-translates a time-out into an error of their own has said what it means. Two kinds do not
-translate but wrap, and are opened: an exception group, in which one doubtful member makes the
+What an exception was raised ``from``, or while handling, is judged as well: authors turn a
+time-out into an error of their own without thinking of what it leaves open. ``raise ... from
+None`` cuts the chain, and so does a class that the tool declares as ``rejected``. Two kinds of
+exception wrap others and are opened: an exception group, in which one doubtful member makes the
 whole doubtful, and the errors of ``urllib`` and ``sqlalchemy`` that carry the real one.
 """
 
@@ -74,7 +75,10 @@ def _judge(error: BaseException, unknown: _ErrorClasses, rejected: _ErrorClasses
         rule = _rule_of(kind)
         if rule is not None and rule(error, judge_held):
             return True
-    return False
+    behind = error.__cause__
+    if behind is None and not error.__suppress_context__:
+        behind = error.__context__
+    return behind is not None and judge_held(behind)
 
 
 def _rule_of(kind: type) -> _Rule | None:

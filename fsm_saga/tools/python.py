@@ -7,11 +7,14 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial, update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from pydantic import ValidationError
 
 from fsm_saga.core.contract import ToolContract, ToolFacts
 from fsm_saga.errors import ToolsError
-from fsm_saga.tools.signature import Signature, read_signature
+from fsm_saga.tools.signature import Signature, json_bytes, read_signature
+from fsm_saga.tools.wording import validation_line
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,6 +99,24 @@ class Tool(Generic[P, R]):
             self._signature = read_signature(self.function, self.name, self._local_names)
             self._local_names = None
         return self._signature
+
+    def load_output(self, output: Any) -> R:
+        """Return a recorded output as what the function returns.
+
+        Raises:
+            ToolsError: If it is no longer of the declared type.
+        """
+        returns = self.signature.returns
+        if returns is None:
+            return cast("R", output)
+        try:
+            return cast("R", returns.validate_json(json_bytes(output)))
+        except ValidationError as error:
+            raise ToolsError(
+                f"What {self.name!r} returned cannot be given back as what it declares: "
+                f"{validation_line(error, may_quote=False)}. It is in the journal; the saga is "
+                "not affected."
+            ) from error
 
     @property
     def facts(self) -> ToolFacts:

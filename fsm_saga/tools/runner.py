@@ -75,7 +75,7 @@ class PythonRunner:
                 req_id=request.req_id,
                 saga_id=saga_id,
                 step_id=step_id,
-                direction=request.direction.value,
+                direction=request.shown_direction.value,
                 attempt=request.attempt,
                 undoes=request.undoes,
                 not_after=request.not_after,
@@ -140,7 +140,7 @@ async def _run_async(tool: Tool[..., Any], arguments: dict[str, Any], timeout_s:
 
 
 def _not_sent(request: CallTool, why: str) -> CallOutcome:
-    if request.attempt <= 1:
+    if request.attempt <= 1 and not request.is_repeat:
         error = clean_line(f"refused before anything was sent: {why}")
         return CallOutcome(OutcomeKind.REJECTED, error=error)
     error = clean_line(f"attempt {request.attempt} was not sent, earlier ones were: {why}")

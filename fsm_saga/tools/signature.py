@@ -62,7 +62,7 @@ class Signature:
             ParamsRefusedError: If one is missing, not declared or of another type.
         """
         try:
-            text = _json_bytes(params)
+            text = json_bytes(params)
         except (TypeError, ValueError):
             raise ParamsRefusedError("they are not plain JSON") from None
         try:
@@ -73,7 +73,8 @@ class Signature:
             raise ParamsRefusedError(validation_line(error, may_quote=True)) from None
 
 
-def _json_bytes(params: Mapping[str, Any]) -> bytes:
+def json_bytes(params: object) -> bytes:
+    """Return a JSON value as text, also one with whole numbers beyond 64 bits."""
     try:
         return orjson.dumps(params, default=_plain)
     except orjson.JSONEncodeError:

@@ -202,10 +202,23 @@ def test_every_other_error_is_a_refusal(error: BaseException) -> None:
     assert not is_doubtful(error)
 
 
-def test_the_raised_exception_alone_counts_and_not_its_cause() -> None:
-    error = SeatTakenError()
-    error.__cause__ = error.__context__ = TimeoutError()
-    assert not is_doubtful(error)
+def test_an_error_made_of_a_time_out_is_as_doubtful_as_the_time_out() -> None:
+    translated = SeatTakenError()
+    translated.__cause__ = TimeoutError()
+    assert is_doubtful(translated)
+    raised_meanwhile = SeatTakenError()
+    raised_meanwhile.__context__ = TimeoutError()
+    assert is_doubtful(raised_meanwhile)
+
+
+def test_from_none_and_a_declaration_cut_the_chain() -> None:
+    cut = SeatTakenError()
+    cut.__context__ = TimeoutError()
+    cut.__suppress_context__ = True
+    assert not is_doubtful(cut)
+    declared = SeatTakenError()
+    declared.__cause__ = TimeoutError()
+    assert not is_doubtful(declared, rejected=(SeatTakenError,))
     doubt = OutcomeUnknown()
     doubt.__cause__ = SeatTakenError()
     assert is_doubtful(doubt)
