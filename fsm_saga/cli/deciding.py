@@ -1,0 +1,184 @@
+"""How a decision about a saga is carried out: by this process, or by the one that runs it.
+
+Whoever holds the store's lock is its writer. If nobody does, this process becomes the writer,
+records the decision and, with the tools at hand, drives the saga until it rests. Otherwise the
+decision is left in the store as a command, and the writer's answer is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fsm_saga.cli.driving import (
+    commands_for,
+    commands_served,
+    follow,
+    stopped_text,
+    wait_for_rest,
+)
+from fsm_saga.cli.failures import RefusedElsewhereError
+from fsm_saga.cli.options import load_all, typed
+from fsm_saga.cli.output import print_json, print_line
+from fsm_saga.cli.progress import Progress, open_progress
+from fsm_saga.cli.reading import load_journal
+from fsm_saga.cli.running import run_async
+from fsm_saga.cli.saga_text import print_saga
+from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.core.decide import decide
+from fsm_saga.core.saga import Saga
+from fsm_saga.errors import StoreLockedError
+from fsm_saga.ports import Command, Store
+from fsm_saga.service.answers import Answer, answer_event
+from fsm_saga.service.engine import Engine
+from fsm_saga.service.view import SagaView, view_of
+from fsm_saga.stores.opening import open_store
+from fsm_saga.tools.python import Tool
+
+ANSWER_PATIENCE_S = 10.0
+ANSWER_POLL_S = 0.05
+# Between two looks whether the writer is gone and this process can take its place.
+LOCK_POLL_S = 1.0
+
+# What these come to depends on the tools, which the process that runs the sagas has.
+_CHECKED_BY_THE_WRITER = frozenset({"amend", "calls"})
+
+
+class Carried(enum.StrEnum):
+    """How far a decision has come."""
+
+    DONE = "carried out"
+    RECORDED = "recorded"
+    LEFT = "left in the store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A decision about a saga, and what there is to carry it out with."""
+
+    saga_id: str
+    answer: Answer
+    store: str
+    specs: Sequence[str]
+
+
+def decide_about(decision: Decision, *, as_json: bool) -> int:
+    """Carry a decision out, print the saga afterwards, and return 0: it was accepted.
+
+    Raises:
+        FsmSagaError: If it was refused; nothing was changed.
+        RefusedElsewhereError: If the process that runs the saga refused it.
+    """
+    tools = load_all(decision.specs)
+    stopped = stopped_text(store=decision.store, tools=decision.specs)
+    with open_progress(as_json=as_json) as progress:
+        carried, view = run_async(_Carrying(decision, tools, progress).run(), when_stopped=stopped)
+    message = _message(decision, carried)
+    if as_json:
+        print_json({**view.as_json(), "decision": str(carried), "message": message})
+        return 0
+    if message:
+        print_line(message)
+    print_saga(view, store=decision.store, tools=decision.specs)
+    return 0
+
+
+def _message(decision: Decision, carried: Carried) -> str:
+    if carried is Carried.DONE:
+        return ""
+    resume = typed("resume", store=decision.store, tools=decision.specs or ["MODULE_OR_FILE"])
+    if carried is Carried.RECORDED:
+        return f"The decision is recorded; `{resume}` goes on with the saga."
+    return (
+        "The decision is in the store and will be carried out by the process that runs the saga; "
+        f"if there is none, by `{resume}`."
+    )
+
+
+class _Carrying:
+    """One decision on its way."""
+
+    def __init__(
+        self, decision: Decision, tools: Sequence[Tool[..., Any]], progress: Progress
+    ) -> None:
+        self._saga_id = decision.saga_id
+        self._answer = decision.answer
+        self._url = decision.store
+        self._tools = tools
+        self._progress = progress
+
+    async def run(self) -> tuple[Carried, SagaView]:
+        """Return how far it came, and the saga then."""
+        async with open_store(self._url, mode="read") as store:
+            await load_journal(store, self._saga_id)  # a store is not made for an unknown saga
+            number: int | None = None
+            give_up_at = time.monotonic() + ANSWER_PATIENCE_S
+            while True:
+                try:
+                    return await self._here(number)
+                except StoreLockedError:
+                    if number is None:
+                        number = await self._post(store)
+                answer = await _answer_to(store, number, patience_s=LOCK_POLL_S)
+                if answer is not None:
+                    _check_accepted(answer)
+                    return Carried.DONE, view_of(await self._stored(store))
+                if time.monotonic() >= give_up_at:
+                    return Carried.LEFT, view_of(await self._stored(store))
+
+    async def _here(self, number: int | None) -> tuple[Carried, SagaView]:
+        """Carry it out as the writer; ``number`` is its command if it was left in the store."""
+        async with Engine.open(self._url, tools=self._tools, recover=False) as engine:
+            follow(engine, self._progress)
+            saga = (await engine.get(self._saga_id)).saga
+            if not saga.state.is_final and engine.desk.missing_tools(saga):
+                return await self._without_tools(engine, number)
+            # Who decided first comes first: the engine serves what was left in the store.
+            await commands_served(engine, {self._saga_id})
+            if number is None:
+                await engine.answer(self._saga_id, self._answer)
+            else:
+                _check_accepted(await engine.store.command_answer(number) or {})
+            return Carried.DONE, (await wait_for_rest(engine, [self._saga_id]))[0]
+
+    async def _without_tools(self, engine: Engine, number: int | None) -> tuple[Carried, SagaView]:
+        """Record the decision if it calls for no tool, else leave it in the store."""
+        carried = Carried.LEFT
+        if number is None:
+            before = await commands_for(engine, {self._saga_id})
+            await engine.answer(self._saga_id, self._answer)
+            if len(await commands_for(engine, {self._saga_id})) == len(before):
+                carried = Carried.RECORDED
+        return carried, await engine.get(self._saga_id)
+
+    async def _post(self, store: Store) -> int:
+        """Leave the decision for the writer, unless the saga as it is refuses it anyway."""
+        saga = await self._stored(store)
+        if self._answer.kind not in _CHECKED_BY_THE_WRITER:
+            decide(saga, answer_event(saga, self._answer, at=time.time()))
+        return await store.post_command(
+            Command(saga_id=self._saga_id, kind=self._answer.kind, body=self._answer.as_json())
+        )
+
+    async def _stored(self, store: Store) -> Saga:
+        return read_saga(await load_journal(store, self._saga_id))[0]
+
+
+async def _answer_to(store: Store, number: int, *, patience_s: float) -> Mapping[str, Any] | None:
+    """Return the writer's answer to a command, or None if it does not come in time."""
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        answer = await store.command_answer(number)
+        if answer is not None or time.monotonic() >= give_up_at:
+            return answer
+        await asyncio.sleep(ANSWER_POLL_S)
+
+
+def _check_accepted(answer: Mapping[str, Any]) -> None:
+    if not answer.get("ok"):
+        code, message = answer.get("code", "command-refused"), answer.get("message", "")
+        raise RefusedElsewhereError(str(code), str(message))

@@ -1,0 +1,36 @@
+"""``fsm-saga history``: the journal of a saga."""
+
+from __future__ import annotations
+
+from fsm_saga.cli.commands import command
+from fsm_saga.cli.options import STORE, AsJson, SagaId, StoreUrl
+from fsm_saga.cli.output import print_json, print_line
+from fsm_saga.cli.reading import read_journal, saga_at
+from fsm_saga.cli.record_text import SagaRecord
+from fsm_saga.cli.running import run_async
+from fsm_saga.cli.words import time_text
+
+
+@command(
+    "history",
+    examples="""
+        fsm-saga history street-festival
+        fsm-saga history street-festival --json
+    """,
+)
+def history(saga_id: SagaId, store: StoreUrl = STORE, as_json: AsJson = False) -> int:
+    """Print the journal of a saga, record by record: everything that happened and who decided it.
+
+    The position of a record counts from 0; `show --at N` shows the saga after N records.
+    """
+    journal = run_async(read_journal(store, saga_id))
+    program = saga_at(journal, None).program
+    records = [SagaRecord(position, record, program) for position, record in enumerate(journal)]
+    if as_json:
+        print_json([record.as_json() for record in records])
+        return 0
+    width = len(str(len(records)))
+    for each in records:
+        when = time_text(each.record.at, has_milliseconds=True)
+        print_line((f"{each.position:>{width}}  {when}", "dim"), "  ", each.text)
+    return 0

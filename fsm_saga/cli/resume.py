@@ -1,0 +1,100 @@
+"""``fsm-saga resume``: finish what is unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fsm_saga.cli.commands import command
+from fsm_saga.cli.driving import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_NEEDS_HUMAN,
+    exit_code_of,
+    follow,
+    heads_of,
+    stopped_text,
+    wait_for_rest,
+)
+from fsm_saga.cli.options import (
+    STORE,
+    AsJson,
+    StoreUrl,
+    ToolSpecs,
+    load_all,
+    store_is_missing,
+    tool_specs,
+)
+from fsm_saga.cli.output import note, print_json, print_line
+from fsm_saga.cli.progress import Progress, open_progress
+from fsm_saga.cli.running import run_async
+from fsm_saga.cli.saga_text import headline, print_saga
+from fsm_saga.drawing.plain import plain_text
+from fsm_saga.service.engine import Engine
+from fsm_saga.service.view import SagaView
+from fsm_saga.tools.python import Tool
+
+Skipped = Mapping[str, str]
+
+
+@command(
+    "resume",
+    examples="""
+        fsm-saga resume --tools examples/approval/tools.py
+    """,
+)
+def resume(
+    tools: ToolSpecs = None,
+    store: StoreUrl = STORE,
+    as_json: AsJson = False,
+) -> int:
+    """Finish every saga that is unfinished in the store, after a crash for example.
+
+    Also carries out decisions that were left in the store. A saga whose tools are not given, or
+    whose journal is damaged, is named and left alone.
+
+    Exit codes: 3 if a person is asked or a saga was left alone, else 1 if one FAILED, else 0.
+    """
+    specs = tool_specs(tools)
+    loaded = load_all(specs)
+    views: list[SagaView] = []
+    skipped: Skipped = {}
+    if not store_is_missing(store):
+        stopped = stopped_text(store=store, tools=specs)
+        with open_progress(as_json=as_json) as progress:
+            views, skipped = run_async(_resume(store, loaded, progress), when_stopped=stopped)
+    if as_json:
+        print_json({"resumed": heads_of(views), "skipped": dict(skipped)})
+    else:
+        _print(views, skipped, store=store, specs=specs)
+    return _exit_code(views, skipped)
+
+
+async def _resume(
+    store: str, tools: Sequence[Tool[..., Any]], progress: Progress
+) -> tuple[list[SagaView], Skipped]:
+    async with Engine.open(store, tools=tools, recover=False) as engine:
+        follow(engine, progress)
+        views = await wait_for_rest(engine, await engine.resume())
+        return views, dict(engine.skipped)
+
+
+def _print(
+    views: Sequence[SagaView], skipped: Skipped, *, store: str, specs: Sequence[str]
+) -> None:
+    for view in views:
+        if exit_code_of(view) == EXIT_NEEDS_HUMAN:
+            print_saga(view, store=store, tools=specs)
+        else:
+            print_line(*headline(view))
+    for saga_id, reason in skipped.items():
+        note((plain_text(saga_id), "bold"), "  was left alone: ", plain_text(reason))
+    if not views and not skipped:
+        print_line("Nothing is unfinished.")
+
+
+def _exit_code(views: Sequence[SagaView], skipped: Skipped) -> int:
+    codes = {exit_code_of(view) for view in views}
+    if skipped or EXIT_NEEDS_HUMAN in codes:
+        return EXIT_NEEDS_HUMAN
+    return EXIT_FAILED if EXIT_FAILED in codes else EXIT_DONE
