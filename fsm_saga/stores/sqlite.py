@@ -129,8 +129,9 @@ class SqliteReadStore:
     def _post_command(self, command: Command) -> int:
         check_command(command)
         body = encode_object(command.body)
-        connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
+        connection: apsw.Connection | None = None
         try:
+            connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(BUSY_WAIT_MS)
             connection.wal_autocheckpoint(0)  # that is the writer's work
             connection.pragma("synchronous", "full")
@@ -138,15 +139,16 @@ class SqliteReadStore:
             number = insert_command(connection, command, body)
             connection.execute("COMMIT")
         except apsw.Error as error:
+            errno = connection.system_errno if connection is not None else 0
             raise StoreError(
                 f"The command {command.kind!r} for saga {command.saga_id!r} was not left in store "
-                f"{self._path!r}: {words_for(error, errno=connection.system_errno)}. Nothing was "
-                "written; remove the cause and try again."
+                f"{self._path!r}: {words_for(error, errno=errno)}. Remove the cause and try again."
             ) from error
         else:
             return number
         finally:
-            connection.close(True)
+            if connection is not None:
+                connection.close(True)
 
 
 class SqliteWriteStore(SqliteReadStore):

@@ -20,7 +20,12 @@ from fsm_saga.stores.codec import CODEC, decode_object
 from fsm_saga.stores.refusals import is_text
 from fsm_saga.stores.sqlite_faults import unavailable, words_for
 from fsm_saga.stores.sqlite_rows import checksum
-from fsm_saga.stores.sqlite_schema import check_is_ours, open_immutable
+from fsm_saga.stores.sqlite_schema import (
+    check_is_ours,
+    has_log,
+    not_a_database,
+    open_immutable,
+)
 
 HEADS_PER_QUESTION = 1_000
 BUSY_WAIT_MS = 5_000
@@ -170,9 +175,8 @@ class JournalReader:
             self._check(connection)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             connection.close(True)
-            log = Path(f"{self._path}-wal")
-            if log.exists() and log.stat().st_size:
-                raise  # there are records in the log, and no right to read them with it
+            if has_log(self._path):
+                raise  # there may be records in it, and there is no right to read them with it
             connection = open_immutable(self._path)
             self._check(connection)
             self._is_immutable = True
@@ -183,6 +187,9 @@ class JournalReader:
     def _check(self, connection: apsw.Connection) -> None:
         try:
             is_ours = check_is_ours(connection, self._path)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            connection.close(True)
+            raise not_a_database(self._path) from error
         except StoreError:
             connection.close(True)
             raise

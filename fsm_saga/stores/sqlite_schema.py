@@ -20,6 +20,8 @@ from fsm_saga.stores.sqlite_faults import words_for
 
 APPLICATION_ID = 0x46534D53  # "FSMS"; written into the header of each of our files
 SCHEMA_VERSION = 1
+OPEN_WAIT_MS = 5_000
+HEADER_BYTES = 100
 
 # In these a checkpoint can run into a write that starts the log anew, and committed pages are lost.
 WAL_RESET_FIRST = (3, 7, 0)
@@ -133,18 +135,13 @@ def check_is_ours(connection: apsw.Connection, path: str) -> bool:
     Reads the header and the schema only, so its cost does not depend on what is stored.
 
     Raises:
-        StoreError: It is another application's database, or none at all.
+        StoreError: It is another application's database.
         StoreVersionError: A newer version of fsm_saga made it.
+        apsw.NotADBError, apsw.CorruptError: It is no database; see ``not_a_database``.
     """
-    try:
-        application_id = connection.pragma("application_id")
-        version = connection.pragma("user_version")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise StoreError(
-            f"Store {path!r} was not opened: the file is not a SQLite database. It was not "
-            "changed; name another path."
-        ) from error
+    application_id = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     if application_id == APPLICATION_ID:
         if version > SCHEMA_VERSION:
             raise StoreVersionError(
@@ -156,6 +153,9 @@ def check_is_ours(connection: apsw.Connection, path: str) -> bool:
             )
         return True
     if application_id == 0 and version == 0 and tables == 0:
+        # SQLite takes a file that is shorter than any header for an empty database.
+        if 0 < os.path.getsize(path) < HEADER_BYTES:
+            raise apsw.NotADBError("the file is too short")
         return False
     raise StoreError(
         f"Store {path!r} was not opened: the file is the database of another application. It was "
@@ -168,7 +168,8 @@ def check_file(path: str) -> None:
 
     An immutable connection takes no lock and makes no file beside the database, so what belongs
     to somebody else stays as it is. (Opening the file ourselves would not do: closing it again
-    drops the locks that another connection of this process holds on it.)
+    drops the locks that another connection of this process holds on it.) It does not see the log
+    either, so what a crash has left half done is not judged here.
 
     Raises:
         StoreError: It is something else.
@@ -182,16 +183,27 @@ def check_file(path: str) -> None:
             check_is_ours(connection, path)
         finally:
             connection.close()
-    except StoreVersionError:
-        raise
-    except StoreError:
-        # A crash while the tables were made leaves half a file and a journal that undoes it.
-        if not Path(f"{path}-journal").exists():
-            raise
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        if not has_log(path):
+            raise not_a_database(path) from error
     except (apsw.CantOpenError, apsw.IOError) as error:
         raise StoreError(
             f"Store {path!r} was not opened: {words_for(error)}. Check its permissions."
         ) from error
+
+
+def has_log(path: str) -> bool:
+    """Return True if a log or a journal lies beside the file, without which it may be half done."""
+    besides = (Path(f"{path}-wal"), Path(f"{path}-journal"))
+    return any(file.exists() and file.stat().st_size for file in besides)
+
+
+def not_a_database(path: str) -> StoreError:
+    """Return the error for a file that SQLite does not recognize."""
+    return StoreError(
+        f"Store {path!r} was not opened: the file is not a SQLite database, or its beginning is "
+        "damaged. It was not changed; name another path, or restore it from a copy."
+    )
 
 
 def open_immutable(path: str) -> apsw.Connection:
@@ -259,22 +271,17 @@ def open_for_writing(path: str, *, may_create: bool) -> apsw.Connection:
         StoreVersionError: A newer version of fsm_saga made it.
         StoreUnavailableError: The disk failed.
     """
-    connection: apsw.Connection | None = None
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if may_create else 0)
     try:
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if may_create else 0)
         connection = apsw.Connection(path, flags=flags)
-        # A connection that is given up after a fault must not write on its way out.
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        connection.set_busy_timeout(5_000)
-        check_is_writable(connection, path)
-        if not check_is_ours(connection, path):
-            if not may_create:
-                raise apsw.CantOpenError("it is empty")
-            create_tables(connection)
-        prepare_for_writing(connection, path)
-    except apsw.Error as error:
-        if connection is not None:
+        try:
+            _make_ready(connection, path, may_create=may_create)
+        except BaseException:
             connection.close(True)
+            raise
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise not_a_database(path) from error
+    except apsw.Error as error:
         reason = words_for(error)
         raise StoreUnavailableError(
             f"Store {path!r} was not opened for writing: {reason}. Nothing was written; remove the "
@@ -282,10 +289,17 @@ def open_for_writing(path: str, *, may_create: bool) -> apsw.Connection:
             path=path,
             reason=reason,
         ) from error
-    except StoreError:
-        if connection is not None:
-            connection.close(True)
-        raise
-    else:
-        connection.set_busy_timeout(0)
-        return connection
+    return connection
+
+
+def _make_ready(connection: apsw.Connection, path: str, *, may_create: bool) -> None:
+    # A connection that is given up after a fault must not write on its way out.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.set_busy_timeout(OPEN_WAIT_MS)
+    check_is_writable(connection, path)
+    if not check_is_ours(connection, path):
+        if not may_create:
+            raise apsw.CantOpenError("it is empty")
+        create_tables(connection)
+    prepare_for_writing(connection, path)
+    connection.set_busy_timeout(0)
