@@ -184,6 +184,27 @@ async def test_what_is_not_json_is_a_bug_of_ours_and_writes_nothing(
     assert await store.load("good") is not None
 
 
+async def test_an_id_or_a_goal_that_is_no_text_is_a_bug_of_ours(store: Store) -> None:
+    torn = "trip-\ud800"
+    goal = head_of("trip-7", 1, goal=torn)
+    for append in (
+        append_of(torn, 0),
+        Append(saga_id="trip-7", position=0, records=(started(),), head=goal),
+    ):
+        with pytest.raises(InvariantBrokenError, match="lone surrogate"):
+            await store.append(append)
+    with pytest.raises(InvariantBrokenError, match="lone surrogate"):
+        await store.post_command(command_of(torn))
+    assert await store.heads() == []
+
+
+async def test_no_saga_has_an_id_that_is_no_text(store: Store) -> None:
+    torn = "trip-\ud800"
+    assert await store.load(torn) is None
+    assert await store.head(torn) is None
+    await store.remove(torn)
+
+
 async def test_a_head_that_does_not_fit_its_records_is_a_bug_of_ours(store: Store) -> None:
     fits = append_of("s", 0, started(0), started(1))
     wrong = [

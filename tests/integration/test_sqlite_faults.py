@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from fsm_saga.errors import (
     ConflictError,
     FencedError,
+    InvariantBrokenError,
     StoreError,
     StoreUnavailableError,
 )
@@ -392,6 +394,53 @@ async def test_a_crash_in_the_middle_of_a_checkpoint_leaves_a_store_that_opens(
             disk.fault = None
         async with open_store(f"sqlite:///{place}/copy-sagas.db") as copy:
             assert len(await copy.load("trip-7") or ()) >= position - 1
+
+
+async def test_a_transaction_that_was_left_open_costs_one_append_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/sagas.db") as store:
+        assert isinstance(store, SqliteWriteStore)
+        await store_saga(store, "trip-7")
+        store._writer._execute("BEGIN")
+        store._writer._execute("DELETE FROM heads")
+        with pytest.raises(StoreUnavailableError, match="while beginning"):
+            await store.append(append_of("trip-8", 0))
+        await store.append(append_of("trip-8", 0))
+        assert [head.saga_id for head in await store.heads()] == ["trip-8", "trip-7"]
+
+
+async def test_tables_that_were_changed_behind_our_back_make_the_store_unavailable(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sagas.db"
+    async with open_store(f"sqlite:///{path}") as store:
+        await store_saga(store, "trip-7")
+        other = apsw.Connection(str(path))
+        other.execute("ALTER TABLE entries RENAME TO moved")
+        with pytest.raises(StoreUnavailableError, match="no such table"):
+            await store.append(append_of("trip-7", 3))
+        with pytest.raises(StoreUnavailableError, match="no such table"):
+            await store.load("trip-7")
+        other.execute("ALTER TABLE moved RENAME TO entries")
+        other.close()
+        await store.append(append_of("trip-7", 3))
+        assert len(await store.load("trip-7") or ()) == 4
+
+
+async def test_a_head_that_no_column_takes_is_a_bug_of_ours_and_hurts_no_other(
+    tmp_path: Path,
+) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/sagas.db") as store:
+        good = [append_of(f"trip-{number}", 0) for number in range(3)]
+        head = replace(append_of("bad", 0).head, created_at=float("nan"))
+        bad = replace(append_of("bad", 0), head=head)
+        results = await asyncio.gather(
+            *(store.append(append) for append in (*good, bad)), return_exceptions=True
+        )
+        assert results[:3] == [None] * 3
+        assert isinstance(results[3], InvariantBrokenError)
+        assert len(await store.heads()) == 3
 
 
 async def test_a_store_that_vanished_is_a_fault_and_no_new_store(
