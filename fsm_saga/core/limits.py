@@ -18,7 +18,7 @@ class Limits:
         string_max: Characters in one text value.
         reference_max: Characters in one ``$output`` or ``$input`` reference.
         output_bytes_max: Bytes of what a tool returned, as JSON.
-        problem_max: Problems that are listed for one plan; the rest is only counted.
+        problem_max: Problems that are listed for one plan; of the rest only that it exists.
         attempt_max: Attempts that a plan may ask for in one ``retry``.
         timeout_s_max: Seconds that a plan may give one call, or wait between two attempts.
         deadline_s_max: Seconds that a plan may give a step, an approval or the whole saga.

@@ -20,6 +20,8 @@ SEGMENT_CHARS_MAX = 200
 NEAR_LOOKUP_MAX = 12
 NEAR_NAME_MAX = 500
 
+_MORE = "more-problems"
+
 # The way to a place in a JSON document. Pointers are made from it only where there is a problem.
 Path = tuple[str | int, ...]
 
@@ -105,18 +107,18 @@ def _plain(name: str) -> str:
 
 
 class Problems:
-    """A bounded collection of problems: those beyond ``problem_max`` are only counted."""
+    """A bounded collection of problems: of what is beyond the bound only that it exists."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.near = Near()
         self._limits = limits
         self._found: list[Problem] = []
-        self._left_out = 0
+        self._has_more = False
 
     def add(self, code: str, at: str | Path, message: str, hint: str) -> None:
         """Note one problem; ``at`` is a pointer, or the path to make it from."""
-        if self.is_full:
-            self._left_out += 1
+        if self.is_full or code == _MORE:
+            self._has_more = True
             return
         where = at if isinstance(at, str) else pointer(*at)
         self._found.append(
@@ -139,7 +141,7 @@ class Problems:
 
     @property
     def is_full(self) -> bool:
-        """True when further problems are only counted, so that looking for hints is wasted."""
+        """True when further problems are not kept, so that looking for them is wasted."""
         return len(self._found) >= self._limits.problem_max
 
     def __iter__(self) -> Iterator[Problem]:
@@ -149,13 +151,13 @@ class Problems:
         return bool(self._found)
 
     def as_tuple(self) -> tuple[Problem, ...]:
-        """Return the problems in the order found, and a last one that counts those left out."""
-        if not self._left_out:
+        """Return the problems in the order found; the last one may say that there are more."""
+        if not self._has_more:
             return tuple(self._found)
         more = Problem(
-            code="more-problems",
+            code=_MORE,
             pointer="",
-            message=f"{self._left_out} more problems are not listed.",
-            hint="Mend those listed and send the plan again.",
+            message=f"Only the first {len(self._found)} problems are listed.",
+            hint="Mend those and send the plan again.",
         )
         return (*self._found, more)

@@ -124,7 +124,7 @@ def step_way_back_problems(step: Step, position: int, catalogue: Catalogue) -> I
     if isinstance(step.rollback, Rollback):
         yield from _rollback_problems(step, step.rollback, position, catalogue)
     elif step.rollback is None and facts.undo is not None and kind is not StepKind.PIVOT:
-        yield from _derived_problems(step, position, facts, catalogue)
+        yield from _derived_problems(step, position, facts, facts.undo, catalogue)
 
 
 def _read_only_problems(step: Step, position: int, facts: ToolFacts | None) -> Iterator[Problem]:
@@ -177,16 +177,16 @@ def _rollback_problems(
 
 
 def _derived_problems(
-    step: Step, position: int, facts: ToolFacts, catalogue: Catalogue
+    step: Step, position: int, facts: ToolFacts, undo: str, catalogue: Catalogue
 ) -> Iterator[Problem]:
-    undo_facts = catalogue.get(facts.undo or "")
+    undo_facts = catalogue.get(undo)
     at = pointer("steps", position, "tool")
     if undo_facts is None:
         yield Problem(
             code="unknown-undo-tool",
             pointer=at,
             message=(
-                f"The tool {shown(step.tool)} declares the undo {shown(facts.undo)}, "
+                f"The tool {shown(step.tool)} declares the undo {shown(undo)}, "
                 "and there is no such tool."
             ),
             hint="Write a rollback for this step, or mend the tool's declaration.",
@@ -201,7 +201,7 @@ def _derived_problems(
             code="undo-not-derivable",
             pointer=at,
             message=(
-                f"The undo {shown(facts.undo)} of {shown(step.tool)} needs "
+                f"The undo {shown(undo)} of {shown(step.tool)} needs "
                 f"{listed(needed) or 'other parameters'}, and not all of it can be taken by name "
                 "from the step's parameters and output."
             ),

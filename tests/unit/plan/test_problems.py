@@ -82,7 +82,7 @@ def test_only_so_many_suggestions_are_looked_up() -> None:
     assert hints[-1] == "no"
 
 
-def test_problems_beyond_the_limit_are_counted_in_a_last_one() -> None:
+def test_of_problems_beyond_the_limit_a_last_one_says_that_they_exist() -> None:
     problems = Problems(Limits(problem_max=2))
     assert not problems
     for number in range(5):
@@ -90,8 +90,15 @@ def test_problems_beyond_the_limit_are_counted_in_a_last_one() -> None:
         problems.add("c", ("a", number), "Why.", "What.")
     assert [each.pointer for each in problems] == ["/a/0", "/a/1", ""]
     assert problems.as_tuple()[-1].code == "more-problems"
-    assert problems.as_tuple()[-1].message.startswith("3 more")
     assert problems
+
+
+def test_more_problems_are_said_to_exist_once_whoever_had_more() -> None:
+    few, many = Problems(Limits(problem_max=1)), Problems()
+    few.extend([problem("a"), problem("b")])
+    many.extend(few)
+    many.add("c", "/c", "Why.", "What.")
+    assert [each.code for each in many] == ["a", "c", "more-problems"]
 
 
 def test_messages_are_made_safe_to_print() -> None:

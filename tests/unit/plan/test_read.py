@@ -145,10 +145,9 @@ def test_bad_parts_are_replaced_so_that_later_checks_can_speak() -> None:
     assert {problem.pointer for problem in reading.problems} == {"/a", "/b", "/c", "/d/e"}
 
 
-def test_problems_beyond_the_limit_are_counted() -> None:
+def test_problems_beyond_the_limit_are_not_listed() -> None:
     problems = read_json('{"a": [1e999, NaN, NaN, NaN, NaN]}', limits=SMALL).problems
     assert [problem.code for problem in problems] == [*["not-finite"] * 3, "more-problems"]
-    assert problems[-1].message.startswith("2 more")
 
 
 class Colour(enum.StrEnum):
