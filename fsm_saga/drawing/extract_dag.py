@@ -202,15 +202,17 @@ def _undo_role(step: StepSpec, saga: Saga | None) -> EdgeRole:
     return EdgeRole.SEMANTIC_TAKEN if is_taken else EdgeRole.SEMANTIC
 
 
-def _undo_node(step: StepSpec, role: EdgeRole, words: str) -> Node:
+def _undo_lines(step: StepSpec, *, line_max: int) -> tuple[str, ...]:
     if step.undo is not None:
-        lines: tuple[str, ...] = (shorten(step.undo.tool, TOOL_COLUMNS),)
-    else:
-        lines = ("make good:", *wrap(step.semantic or "", TOOL_COLUMNS, line_max=2))
-    look = NODE_LOOKS[NodeRole(role.value)]
+        return (shorten(f"{NODE_LOOKS[NodeRole.UNDO].symbol} {step.undo.tool}", TOOL_COLUMNS),)
+    words = wrap(step.semantic or "", TOOL_COLUMNS, line_max=line_max) if line_max else ()
+    return (f"{NODE_LOOKS[NodeRole.SEMANTIC].symbol} make good:", *words)
+
+
+def _undo_node(step: StepSpec, role: EdgeRole, words: str) -> Node:
     return Node(
         id=f"undo-{step.index}",
-        lines=(f"{look.symbol} {lines[0]}", *lines[1:]),
+        lines=_undo_lines(step, line_max=2),
         role=NodeRole(role.value),
         form=NodeForm.CHIP,
         tooltip=words,
@@ -259,13 +261,14 @@ def _step_node(
     step: StepSpec, program: Program, saga: Saga | None, usual: DoubtExit | None
 ) -> Node:
     state = saga.steps[step.index] if saga is not None else None
-    lines = [*_name_lines(step), shorten(step.action.tool, TOOL_COLUMNS)]
+    lines = list(_name_lines(step))
+    if plain_text(step.name) != plain_text(step.action.tool):
+        lines.append(shorten(step.action.tool, TOOL_COLUMNS))
     marks = list(_marks(step))
     if marks:
         lines.append(" · ".join(marks))
     if len(program.steps) > UNDO_NODE_STEP_MAX and _has_way_back(step):
-        undo = step.undo.tool if step.undo is not None else "make good"
-        lines.append(shorten(f"↩ {undo}", TOOL_COLUMNS))
+        lines.append(_undo_lines(step, line_max=0)[0])
     if step.is_effectful and step.exit is not usual:
         lines += [
             f"if unknown: {line}" if not number else line

@@ -120,7 +120,7 @@ def _route(bundle: Bundle, ends: _Ends) -> _Route:
     if bundle.is_chain:
         return _level(ends)
     if bundle.source is bundle.target and bundle.source is not _H:
-        return _loop_above(ends)
+        return _loop_above(ends, is_area=bundle.source_id is None)
     return _ROUTES.get(bundle.phases, _straight)(ends)
 
 
@@ -150,9 +150,10 @@ def _level(ends: _Ends) -> _Route:
     return _Route((Point(start, y), Point(end, y)), _above(low, high, y, ends.size))
 
 
-def _loop_above(ends: _Ends) -> _Route:
+def _loop_above(ends: _Ends, *, is_area: bool) -> _Route:
     frame = ends.source
-    x = frame.right - 3 * LOOP if frame.width > 200 else frame.x
+    # On a node at the left, so that the label stays above it; an area has room at the right.
+    x = frame.right - 3 * LOOP if is_area else frame.left + 1.5 * LOOP
     left, right, top = x - LOOP / 2, x + LOOP / 2, frame.top - LOOP
     path = (Point(left, frame.top), Point(left, top), Point(right, top), Point(right, frame.top))
     return _Route(path, _right_of(right, top, ends.size))

@@ -115,21 +115,12 @@ def wrap(text: str, columns: int, *, line_max: int) -> tuple[str, ...]:
         >>> wrap("apologise to the guest and refund", 16, line_max=2)
         ('apologise to the', 'guest and refund')
     """
+    rest = plain_text(text)
     lines: list[str] = []
-    line = ""
-    for word in shorten(text, columns * line_max).split(" "):
-        joined = f"{line} {word}" if line else word
-        if display_width(joined) <= columns:
-            line = joined
-            continue
-        if line:
-            lines.append(line)
-        line = word
-        while display_width(line) > columns:
-            head = _cut(line, columns)
-            lines.append(head)
-            line = line[len(head) :]
-    lines.append(line)
-    if len(lines) > line_max:
-        lines[line_max - 1 :] = [shorten(" ".join(lines[line_max - 1 :]), columns)]
-    return tuple(lines)
+    while len(lines) < line_max - 1 and display_width(rest) > columns:
+        line = _cut(rest, columns)
+        if rest[len(line)] != " " and " " in line:
+            line = line[: line.rindex(" ")]
+        lines.append(line.rstrip())
+        rest = rest[len(line) :].lstrip()
+    return (*lines, shorten(rest, columns))

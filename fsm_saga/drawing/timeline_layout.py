@@ -7,6 +7,7 @@ cut in its middle: how it began and how it ended stay.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -214,7 +215,7 @@ def _axis(moments: Sequence[float], columns: _Columns) -> Iterator[Node]:
     """Yield the time that passed between each two columns, written where they meet."""
     for column, (before, after) in enumerate(pairwise(moments), start=1):
         place = columns.place(column)
-        is_left_out = COLUMNS_AT_START < column <= columns.count - COLUMNS_AT_END
+        is_left_out = COLUMNS_AT_START <= column <= columns.count - COLUMNS_AT_END
         if before == after or (columns.left_out and is_left_out):
             continue
         yield _tick(f"tick-{column}", duration_words(after - before), place)
@@ -244,6 +245,9 @@ def _began(moments: Sequence[float]) -> Iterator[str]:
     yield f"Began {began}; from the first record to the last: {lasted}."
 
 
+_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
 def duration_words(seconds: float) -> str:
     """Return a span of time in at most two units, with its sign.
 
@@ -257,13 +261,11 @@ def duration_words(seconds: float) -> str:
         return f"{sign}{left * 1000:.0f} ms"
     if left < 60:
         return f"{sign}{left:.3g} s"
-    for small, big, small_name, big_name in (
-        (1, 60, "s", "min"),
-        (60, 3600, "min", "h"),
-        (3600, 86400, "h", "d"),
-    ):
-        if left < big * 60 or big == 86400:
-            whole, rest = divmod(int(left), big)
-            rest //= small
-            return f"{sign}{whole} {big_name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{sign}{left:g} s"
+    if not math.isfinite(left):
+        return "?"
+    for unit, name, smaller, smaller_name in _UNITS:
+        if left >= unit:
+            break
+    whole, rest = divmod(int(left), unit)
+    rest //= smaller
+    return f"{sign}{whole} {name}" + (f" {rest} {smaller_name}" if rest else "")

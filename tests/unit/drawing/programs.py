@@ -54,7 +54,7 @@ def make_program(
         for i, step in enumerate(steps)
     )
     read_only = sum(not spec.is_effectful for spec in specs)
-    shape = Shape(len(specs), max(1, _width(needs)), read_only, is_open)
+    shape = Shape(len(specs), _width(needs), read_only, is_open)
     return Program(
         plan_hash="0" * 64,
         goal=goal,
