@@ -101,6 +101,7 @@ class GroupCommit:
         self._jobs: deque[Callable[[], None]] = deque()
         self._is_scheduled = False
         self._is_busy = False
+        self._is_jobs_turn = True
         self._commit_s = 0.0
         self._drained: asyncio.Future[None] | None = None
 
@@ -152,11 +153,13 @@ class GroupCommit:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Start what comes next: a job, else the appends that wait."""
+        """Start what comes next: a job or the appends that wait, in turn if there are both."""
         self._is_scheduled = False
         if self._is_busy:
             return
-        if self._jobs:
+        is_job_next = bool(self._jobs) and (self._is_jobs_turn or not self._queue)
+        self._is_jobs_turn = not is_job_next
+        if is_job_next:
             self._jobs.popleft()()
         elif self._queue:
             self._write(self._next_batch())

@@ -173,7 +173,7 @@ class MemoryStore:
         self._check_open()
         newest_first = sorted(self.memory.sagas.values(), key=lambda saga: -saga.number)
         heads = [saga.head for saga in newest_first if not (only_unfinished and saga.head.is_final)]
-        return heads if limit is None else heads[:limit]
+        return heads if limit is None else heads[: max(limit, 0)]
 
     async def remove(self, saga_id: str) -> None:
         """See ``Store.remove``."""

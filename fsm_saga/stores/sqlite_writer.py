@@ -271,6 +271,8 @@ class JournalWriter:
             if version == self._data_version and not self._has_commands:
                 return ()
             commands = commands_of(self._execute(PENDING_COMMANDS).fetchall())
+        except apsw.BusyError:  # a log is being recovered just now; the next look finds them
+            return ()
         except apsw.Error as error:
             raise self._failed(error, doing="looking for commands") from error
         self._data_version, self._has_commands = version, bool(commands)

@@ -266,7 +266,9 @@ async def test_heads_come_newest_first_whatever_was_appended_later(store: Store)
     assert [head.saga_id for head in await store.heads()] == [f"trip-{n}" for n in (4, 3, 2, 1, 0)]
 
 
-@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (5, 5), (9, 5), (None, 5)])
+@pytest.mark.parametrize(
+    ("limit", "count"), [(-1, 0), (0, 0), (1, 1), (3, 3), (5, 5), (9, 5), (None, 5)]
+)
 async def test_heads_are_limited_to_the_newest(store: Store, limit: int | None, count: int) -> None:
     for number in range(5):
         await store_saga(store, f"trip-{number}")

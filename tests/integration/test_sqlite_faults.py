@@ -195,9 +195,9 @@ async def test_a_failed_read_is_told_and_the_next_one_works(store: Store, disk: 
 
 
 async def test_a_failed_checkpoint_loses_nothing(
-    store: Store, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writer, "LOG_PAGES_MAX", 10)
+    monkeypatch.setattr(sqlite_writer, "LOG_PAGES_MAX", 20)
     failed = 0
 
     def fault(action: str, name: str) -> None:
@@ -206,14 +206,15 @@ async def test_a_failed_checkpoint_loses_nothing(
             failed += 1
             raise error_of(apsw.FullError, apsw.SQLITE_FULL)
 
-    disk.fault = fault
-    for position in range(3, 1_100):
-        await store.append(append_of("trip-7", position, started(position)))
-    assert failed
-    disk.fault = None
-    for position in range(1_100, 1_150):
-        await store.append(append_of("trip-7", position, started(position)))
-    assert len(await store.load("trip-7") or ()) == 1_150
+    async with open_store(f"sqlite:///{tmp_path}/sagas.db") as store:
+        disk.fault = fault
+        for position in range(100):
+            await store.append(append_of("trip-7", position, started(position)))
+        assert failed > 1
+        disk.fault = None
+        for position in range(100, 150):
+            await store.append(append_of("trip-7", position, started(position)))
+        assert len(await store.load("trip-7") or ()) == 150
 
 
 async def test_a_store_that_cannot_be_made_says_why(disk: Disk, tmp_path: Path) -> None:
