@@ -13,7 +13,9 @@ from typing import Any
 from fsm_saga.core import ids
 from fsm_saga.core import records as r
 from fsm_saga.core.contract import ToolContract
+from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import CallTool
+from fsm_saga.core.forward import is_remembered, may_resend
 from fsm_saga.core.program import CallSpec, RetryRule
 from fsm_saga.core.references import Template
 from fsm_saga.core.retry import next_attempt_delay_s
@@ -66,8 +68,22 @@ def _start_undo(work: Work, index: int) -> None:
 
 def _is_forgotten(contract: ToolContract, started_at: float, now: float) -> bool:
     # Only an undo that goes by the action's req_id, and may be null, depends on the memory.
-    is_bound = contract.fenced_compensation and contract.retention_s is not None
-    return is_bound and now - started_at > (contract.retention_s or 0.0)
+    return contract.fenced_compensation and not is_remembered(contract, started_at, now)
+
+
+def may_send_undo(draft: Draft, index: int, now: float) -> bool:
+    """Return whether sending the step's current undo call once more does what it says.
+
+    An undo that may have happened is repeated only while its tool remembers it; one that goes by
+    the action's req_id only while the action is remembered.
+    """
+    step = draft.steps[index]
+    undo = step.undo or UndoState()
+    action = draft.program.steps[index].action.contract
+    if undo.source == "plan" and _is_forgotten(action, step.started_at, now):
+        return False
+    call = undo_call_spec(draft, index)
+    return not undo.is_doubted or may_resend(call, undo.started_at, now)
 
 
 def start_undo_call(
@@ -89,9 +105,9 @@ def start_undo_call(
     send_undo(work, index)
 
 
-def undo_call_spec(work: Work, index: int) -> CallSpec:
+def undo_call_spec(draft: Draft, index: int) -> CallSpec:
     """Return the limits and promises under which the step's current undo call runs."""
-    spec, undo = work.spec(index), undo_of(work, index)
+    spec, undo = draft.program.steps[index], draft.steps[index].undo or UndoState()
     if undo.source == "plan" and spec.undo is not None:
         return spec.undo
     tool = undo.calls[undo.call][0]
@@ -122,7 +138,7 @@ def send_undo(work: Work, index: int, *, is_repeat: bool = False) -> None:
             params=params,
             req_id=undo.req_id or "",
             attempt=undo.attempts,
-            timeout_s=undo_call_spec(work, index).timeout_s,
+            timeout_s=undo_call_spec(work.draft, index).timeout_s,
             undoes=work.step(index).req_id,
             call=undo.call,
             is_repeat=is_repeat or undo.attempts > 1,
@@ -143,10 +159,10 @@ def undo_succeeded(work: Work, index: int) -> None:
 
 def undo_failed(work: Work, index: int, error: str, jitter: float, *, is_unknown: bool) -> None:
     """Try the undo again within its budget, then call a person."""
-    call, undo = undo_call_spec(work, index), undo_of(work, index)
+    call, undo = undo_call_spec(work.draft, index), undo_of(work, index)
     used = undo.attempts - undo.budget_from
     budget = call.retry.doubt_attempt_max if is_unknown else call.retry.attempt_max
-    can_repeat = not is_unknown or call.contract.dedupe
+    can_repeat = not is_unknown or may_resend(call, undo.started_at, work.at)
     if can_repeat and used < budget:
         delay_s = next_attempt_delay_s(call.retry, attempt=used, jitter=jitter)
         work.write(

@@ -18,6 +18,7 @@ from typing import cast
 from fsm_saga.core import events as e
 from fsm_saga.core import records as r
 from fsm_saga.core.backward import (
+    may_send_undo,
     send_undo,
     start_undos,
     undo_call_spec,
@@ -30,6 +31,7 @@ from fsm_saga.core.forward import (
     action_rejected,
     action_succeeded,
     action_unknown,
+    can_check,
     check_answered,
     check_failed,
     launch_ready,
@@ -48,6 +50,8 @@ from fsm_saga.core.work import Decision, Work, bits
 from fsm_saga.errors import EventRefusedError
 
 __all__ = ["Decision", "advance", "decide", "fold"]
+
+_FORGOTTEN = "it is so long ago that the tool no longer remembers the call"
 
 
 def decide(saga: Saga, event: e.Event) -> Decision:
@@ -96,8 +100,10 @@ def _advance_forward(work: Work) -> None:
         return
     match draft.way_back():
         case WayBack.OPEN:
+            # Asked before siblings are settled, which are then failures as well, but not the cause.
+            event, cause = _turning_event(work), _cause(work)
             settle_before_turning(work)
-            work.move(_turning_event(work), cause=_cause(work))
+            work.move(event, cause=cause)
         case WayBack.CLOSED:
             launch_ready(work, range(len(draft.steps)))
             if draft.failing:
@@ -265,15 +271,24 @@ def _time_passed(work: Work, event: e.TimePassed) -> None:
         elif step.wait_until is not None and step.wait_until <= at:
             error = step.error or "the tool's deadline passed without an answer"
             work.write(r.ActionDoubted(at=at, step=index, error=error))
-    is_due = draft.deadline_at is not None and draft.deadline_at <= at
+    _note_deadline(work)
+
+
+def _note_deadline(work: Work) -> None:
+    """Write down that the saga's own time is over, if it is and if that still counts."""
+    draft = work.draft
+    is_due = draft.deadline_at is not None and draft.deadline_at <= work.at
     counts = draft.stop is None and draft.state.phase is Phase.EXECUTING
     if is_due and counts and draft.way_back() is not WayBack.CLOSED:
-        work.write(r.DeadlinePassed(at=at))
+        work.write(r.DeadlinePassed(at=work.at))
 
 
 def _retry_undo_if_due(work: Work, index: int) -> None:
     undo = undo_of(work, index)
     if undo.retry_at is None or undo.retry_at > work.at:
+        return
+    if not may_send_undo(work.draft, index, work.at):
+        work.write(r.UndoStuck(at=work.at, step=index, reason="expired", error=_FORGOTTEN))
         return
     work.write(
         r.AttemptStarted(
@@ -284,8 +299,14 @@ def _retry_undo_if_due(work: Work, index: int) -> None:
 
 
 def _retry_step(work: Work, index: int) -> None:
-    step = work.step(index)
-    if step.awaited is Direction.CHECK:
+    step, call = work.step(index), work.spec(index).action
+    asks = step.awaited is Direction.CHECK
+    # What may have happened is not sent again once its tool would take it for a new call.
+    can_repeat = not step.is_doubted or may_resend(call, step.started_at, work.at)
+    if not (can_check(work, index) if asks else can_repeat):
+        work.write(r.ActionDoubted(at=work.at, step=index, error=_FORGOTTEN))
+        return
+    if asks:
         attempt = step.check_attempts + 1
         work.write(
             r.AttemptStarted(at=work.at, step=index, direction=Direction.CHECK, attempt=attempt)
@@ -315,7 +336,7 @@ def _resumed(work: Work, event: e.Resumed) -> None:
         elif step.retry_at is not None or step.wait_until is not None:
             work.wake(step.retry_at if step.retry_at is not None else step.wait_until)
         elif step.awaited is Direction.CHECK:
-            send_check(work, index)
+            _resume_check(work, index)
         else:
             _resume_action(work, index)
 
@@ -330,11 +351,22 @@ def _resume_action(work: Work, index: int) -> None:
         action_unknown(work, index, "the coordinator stopped while the call was in flight", 0.0)
 
 
+def _resume_check(work: Work, index: int) -> None:
+    if can_check(work, index):
+        send_check(work, index)
+    else:
+        work.write(r.ActionDoubted(at=work.at, step=index, error=_FORGOTTEN))
+
+
 def _resume_undo(work: Work, index: int) -> None:
-    undo = undo_of(work, index)
+    undo, call = undo_of(work, index), undo_call_spec(work.draft, index)
     if undo.retry_at is not None:
         work.wake(undo.retry_at)
-    elif undo_call_spec(work, index).contract.dedupe:
+        return
+    if not call.contract.sticky_failures:
+        work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.UNDO))
+    can_repeat = may_resend(call, undo.started_at, work.at)
+    if can_repeat and may_send_undo(work.draft, index, work.at):
         send_undo(work, index, is_repeat=True)
     else:
         error = "the coordinator stopped while the undo was in flight"
@@ -403,6 +435,13 @@ def _plan_close_asked(work: Work, event: e.PlanCloseAsked) -> None:
     work.write(r.PlanClosed(at=work.at), event.program)
 
 
+def _human_answered(work: Work, event: e.HumanAnswer) -> None:
+    human_answered(work, event)
+    # While a person is asked the deadline changes nothing, and a crash forgets its timer.
+    _note_deadline(work)
+    work.wake(work.draft.deadline_at if work.draft.state.phase is Phase.EXECUTING else None)
+
+
 _Handler = Callable[[Work, e.Event], None]
 _HANDLERS: dict[type[e.Event], _Handler] = {
     e.Submitted: cast(_Handler, _submitted),
@@ -414,10 +453,10 @@ _HANDLERS: dict[type[e.Event], _Handler] = {
     e.Resumed: cast(_Handler, _resumed),
     e.CancelAsked: cast(_Handler, _cancel_asked),
     e.ApprovalAnswered: cast(_Handler, approval_answered),
-    e.RetryAsked: cast(_Handler, human_answered),
-    e.SettledByHuman: cast(_Handler, human_answered),
-    e.OutputSupplied: cast(_Handler, human_answered),
-    e.CallsOffered: cast(_Handler, human_answered),
+    e.RetryAsked: cast(_Handler, _human_answered),
+    e.SettledByHuman: cast(_Handler, _human_answered),
+    e.OutputSupplied: cast(_Handler, _human_answered),
+    e.CallsOffered: cast(_Handler, _human_answered),
     e.PlanGrown: cast(_Handler, _plan_grown),
     e.PlanCloseAsked: cast(_Handler, _plan_close_asked),
 }

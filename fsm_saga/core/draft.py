@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.guards import Facts, WayBack
 from fsm_saga.core.invariants import check
 from fsm_saga.core.program import Program
@@ -23,6 +24,15 @@ from fsm_saga.core.states import (
 )
 
 _EFFECT_LEFT = frozenset({StepStatus.SUCCEEDED, StepStatus.DOUBTFUL})
+
+
+def refusal_settles(step: StepState, contract: ToolContract) -> bool:
+    """Return whether a refusal says that no copy of the step's call can still take effect.
+
+    Either none is out there, or the tool promises to refuse those as well. A tool that fences its
+    undo but forgets its refusals is undone for safety; that undo is null if nothing happened.
+    """
+    return contract.sticky_failures or not (step.is_doubted or contract.fenced_compensation)
 
 
 class Draft:
@@ -183,7 +193,19 @@ class Draft:
             return WayBack.OPEN
         if irrevocable & ~(self.running | self.undoing | self.stuck):
             return WayBack.CLOSED
-        return WayBack.UNDECIDED if irrevocable & self.running else WayBack.OPEN
+        running = irrevocable & self.running
+        while running:
+            low = running & -running
+            if not self.is_refused_and_idle(low.bit_length() - 1):
+                return WayBack.UNDECIDED
+            running ^= low
+        return WayBack.OPEN
+
+    def is_refused_and_idle(self, index: int) -> bool:
+        """True for a running step that was certainly refused and only waits for another attempt."""
+        step, contract = self.steps[index], self.program.steps[index].action.contract
+        is_idle = step.retry_at is not None and step.was_refused
+        return is_idle and refusal_settles(step, contract)
 
     def leads_forward(self) -> bool:
         """True when nothing that happened forces the saga back."""

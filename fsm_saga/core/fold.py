@@ -79,12 +79,12 @@ def _moved(draft: Draft, record: r.SagaMoved) -> None:
     draft.outcome = Outcome(record.outcome) if record.outcome else None
     if record.cause is not None:
         draft.cause = record.cause
+    elif before.phase is Phase.NEEDS_HUMAN and draft.state.phase in (Phase.EXECUTING, Phase.DONE):
+        draft.cause = None
     match draft.state.phase:
         case Phase.EXECUTING:
             if before.phase is Phase.PENDING and draft.program.deadline_s is not None:
                 draft.deadline_at = record.at + draft.program.deadline_s
-            if before.phase is Phase.NEEDS_HUMAN:
-                draft.cause = None
         case Phase.COMPENSATING | Phase.NEEDS_HUMAN:
             _each(draft, StepStatus.AWAITING_APPROVAL, StepEvent.APPROVAL_WITHDRAWN)
         case Phase.FAILED:

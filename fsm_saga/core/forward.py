@@ -12,6 +12,8 @@ from typing import Any
 
 from fsm_saga.core import ids
 from fsm_saga.core import records as r
+from fsm_saga.core.contract import ToolContract
+from fsm_saga.core.draft import refusal_settles
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.guards import WayBack
 from fsm_saga.core.program import CallSpec, StepSpec
@@ -120,7 +122,8 @@ def send_action(work: Work, index: int, *, is_repeat: bool = True) -> None:
     """Order the send of a step's call, exactly as its intent says (INV-3)."""
     spec, step = work.spec(index), work.step(index)
     timeout_s = spec.action.timeout_s
-    if step.not_after is not None:
+    # What is sent after the deadline serves to learn what became of the call: it has its full time.
+    if step.not_after is not None and step.not_after > work.at:
         timeout_s = min(timeout_s, max(step.not_after - work.at, 0.001))
     work.do(
         CallTool(
@@ -138,14 +141,17 @@ def send_action(work: Work, index: int, *, is_repeat: bool = True) -> None:
     )
 
 
+def is_remembered(contract: ToolContract, started_at: float, now: float) -> bool:
+    """Return whether the tool still knows a call that was first sent then."""
+    return contract.retention_s is None or now - started_at <= contract.retention_s
+
+
 def may_resend(call: CallSpec, started_at: float, now: float) -> bool:
     """Return whether the tool still answers this req_id with its first result."""
     contract = call.contract
     if contract.read_only:
         return True
-    if contract.retention_s is not None and now - started_at > contract.retention_s:
-        return False
-    return contract.dedupe
+    return contract.dedupe and is_remembered(contract, started_at, now)
 
 
 def action_succeeded(work: Work, index: int, output: object) -> None:
@@ -168,16 +174,11 @@ def action_succeeded(work: Work, index: int, output: object) -> None:
 def action_rejected(work: Work, index: int, error: str, jitter: float) -> None:
     """Judge a refusal: try again, trust it, or doubt it."""
     spec, step = work.spec(index), work.step(index)
-    contract = spec.action.contract
     used = step.attempts - step.budget_from
     is_worth_it = not _stops(work) and used < spec.action.retry.attempt_max
     if is_worth_it and _retry(work, index, outcome="rejected", error=error, jitter=jitter):
         return
-    # A refusal settles a call only if no other copy can still take effect: either none is
-    # out there, or the tool promises to refuse those as well. A tool that fences its undo
-    # but forgets its refusals is undone for safety; that undo is null if nothing happened.
-    is_certain = contract.sticky_failures or not (step.is_doubted or contract.fenced_compensation)
-    if is_certain or not spec.is_effectful:
+    if not spec.is_effectful or refusal_settles(step, spec.action.contract):
         work.write(r.ActionRejected(at=work.at, step=index, error=error))
     else:
         _leave_in_doubt(work, index, f"refused, but an earlier copy may take effect: {error}")
@@ -231,7 +232,7 @@ def _leave_in_doubt(work: Work, index: int, error: str) -> None:
     """Take the exit that the compiler chose for this step."""
     spec, step = work.spec(index), work.step(index)
     match spec.exit:
-        case DoubtExit.CHECK if spec.check is not None:
+        case DoubtExit.CHECK if can_check(work, index):
             work.write(r.CheckStarted(at=work.at, step=index, attempt=step.check_attempts + 1))
             send_check(work, index)
         case DoubtExit.WAIT_DEADLINE if step.not_after is not None:
@@ -243,6 +244,13 @@ def _leave_in_doubt(work: Work, index: int, error: str) -> None:
                 work.wake(until)
         case _:
             work.write(r.ActionDoubted(at=work.at, step=index, error=error))
+
+
+def can_check(work: Work, index: int) -> bool:
+    """Return whether a check can tell: a tool that has forgotten the call says absent of all."""
+    spec, step = work.spec(index), work.step(index)
+    is_known = is_remembered(spec.action.contract, step.started_at, work.at)
+    return spec.check is not None and is_known
 
 
 def send_check(work: Work, index: int) -> None:
@@ -309,15 +317,15 @@ def check_failed(work: Work, index: int, error: str, jitter: float) -> None:
 def settle_before_turning(work: Work) -> None:
     """Settle the siblings that only wait for another attempt; those in flight stay in flight.
 
-    A sibling that was refused, and has no copy out there, will not be tried again. One in doubt
-    goes on trying if its exit is to resend or to ask; else it is left in doubt at once.
+    A sibling that was certainly refused will not be tried again. One in doubt is left in doubt if
+    its undo settles that; else it goes on trying, since only an answer does.
     """
     for index, step in enumerate(work.draft.steps):
         if step.status is not StepStatus.RUNNING or step.retry_at is None:
             continue
         spec: StepSpec = work.spec(index)
         error = step.error or "not tried again: the saga goes back"
-        if not spec.is_effectful or not step.is_doubted:
+        if not spec.is_effectful or work.draft.is_refused_and_idle(index):
             work.write(r.ActionRejected(at=work.at, step=index, error=error))
         elif spec.exit is DoubtExit.COMPENSATE_NOW:
             work.write(r.ActionDoubted(at=work.at, step=index, error=error))

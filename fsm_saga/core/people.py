@@ -9,6 +9,7 @@ from __future__ import annotations
 from fsm_saga.core import events as e
 from fsm_saga.core import records as r
 from fsm_saga.core.backward import (
+    may_send_undo,
     start_undo_call,
     undo_of,
 )
@@ -28,21 +29,25 @@ OUTPUT = "output"
 CALLS = "calls"
 
 
-def choices(saga: Saga, index: int) -> tuple[str, ...]:
-    """Return the answers that a person may give for this step now, in order of preference."""
+def choices(saga: Saga, index: int, *, at: float | None = None) -> tuple[str, ...]:
+    """Return the answers that a person may give for this step, in order of preference.
+
+    What may be tried again depends on how long tools remember: ``at`` is the time of the answer,
+    or None for that of the saga's last record.
+    """
     if saga.state.phase is not Phase.NEEDS_HUMAN:
         return ()
-    return _choices(Draft(saga), index)
+    return _choices(Draft(saga), index, saga.updated_at if at is None else at)
 
 
-def _choices(draft: Draft, index: int) -> tuple[str, ...]:
+def _choices(draft: Draft, index: int, at: float) -> tuple[str, ...]:
     step = draft.steps[index]
     spec = draft.program.steps[index]
     match step.status:
         case StepStatus.STUCK:
             undo = step.undo
             found = []
-            if undo is not None and undo.calls:
+            if undo is not None and undo.calls and may_send_undo(draft, index, at):
                 found.append(RETRY)
             found += [SETTLED, CALLS]
             if undo is not None and undo.stuck_reason == "unresolvable" and spec.undo is not None:
@@ -51,28 +56,39 @@ def _choices(draft: Draft, index: int) -> tuple[str, ...]:
         case StepStatus.DOUBTFUL:
             if draft.way_back() is not WayBack.CLOSED and not _is_next_to_clear(draft, index):
                 return ()
-            found = [RETRY] if may_resend(spec.action, step.started_at, draft.updated_at) else []
-            found += [OUTPUT, SETTLED]
+            found = [RETRY] if may_resend(spec.action, step.started_at, at) else []
+            found.append(OUTPUT)
+            if not (_is_settled_as_done(draft, index) and spec.output_is_used):
+                found.append(SETTLED)
             if draft.way_back() is not WayBack.CLOSED:
                 found.append(CALLS)
             return tuple(found)
         case StepStatus.REJECTED | StepStatus.SUCCEEDED if (
             draft.failing >> index & 1 and draft.way_back() is WayBack.CLOSED
         ):
-            return _choices_forward(step, spec)
+            return _choices_forward(step, spec, at)
         case _:
             return ()
 
 
-def _choices_forward(step: StepState, spec: StepSpec) -> tuple[str, ...]:
+def _choices_forward(step: StepState, spec: StepSpec, at: float) -> tuple[str, ...]:
     """Return the answers for a step that only forward is left for."""
     # A call that was never made for want of an approval is not made by a retry either.
     was_allowed = spec.approval_expires_s is None or step.approved_by is not None
     can_retry = step.params is not None and was_allowed
     if step.status is StepStatus.SUCCEEDED:
-        can_retry = can_retry and spec.action.contract.dedupe
+        can_retry = can_retry and may_resend(spec.action, step.started_at, at)
     found = (RETRY,) if can_retry else ()
     return (*found, OUTPUT) if spec.output_is_used else (*found, OUTPUT, SETTLED)
+
+
+def _is_settled_as_done(draft: Draft, index: int) -> bool:
+    """Return what a person vouches for who settles the step: its effect, or that none is left."""
+    status = draft.steps[index].status
+    if status is StepStatus.DOUBTFUL:
+        # Past the point of no return the saga needs the step; else it is to be rid of it.
+        return bool(draft.program.irrevocable & ~(1 << index) & draft.uncleared)
+    return status in (StepStatus.REJECTED, StepStatus.SUCCEEDED)
 
 
 def _is_next_to_clear(draft: Draft, index: int) -> bool:
@@ -124,7 +140,7 @@ def human_answered(work: Work, event: e.HumanAnswer) -> None:
     if draft.state.phase is not Phase.NEEDS_HUMAN:
         verdict = draft.program.table.verdict(draft.state, saga_event, draft.facts())
         raise _refused(work, verdict.reason)
-    found = _choices(draft, event.step)
+    found = _choices(draft, event.step, work.at)
     if wanted not in found:
         name = str(work.spec(event.step).step_id)
         accepts = ", ".join(found) or "nothing"
@@ -180,13 +196,7 @@ def _retried(work: Work, event: e.RetryAsked) -> None:
 
 
 def _settled(work: Work, event: e.SettledByHuman) -> None:
-    step = work.step(event.step)
-    is_done = step.status in (StepStatus.REJECTED, StepStatus.SUCCEEDED)
-    if step.status is StepStatus.DOUBTFUL:
-        others = work.draft.program.irrevocable & ~(1 << event.step)
-        is_done = bool(others & work.draft.uncleared)
-        if is_done and work.spec(event.step).output_is_used:
-            raise _refused(work, "a later step uses this step's output: supply it instead")
+    is_done = _is_settled_as_done(work.draft, event.step)
     work.write(
         r.HumanSettled(at=work.at, step=event.step, as_done=is_done, by=event.by, note=event.note)
     )

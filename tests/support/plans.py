@@ -29,7 +29,7 @@ from fsm_saga.core.contract import ToolContract, ToolFacts
 from fsm_saga.plan.model import Plan
 
 _TOKEN = re.compile(r'(?P<name>[\w-]+)=(?P<value>"(?:[^"\\]|\\.)*"|\S+)')
-_RETRY = re.compile(r"(\d+)(?:\*([\d.]+)(?:\.\.([\d.]+))?)?")
+_RETRY = re.compile(r"(\d+)(?:\*(\d+(?:\.\d+)?)(?:\.\.(\d+(?:\.\d+)?))?)?")
 
 _PROMISES: Mapping[str, tuple[str, bool]] = {
     "fenced": ("fenced_compensation", True),
@@ -55,7 +55,7 @@ def steps_of(text: str) -> dict[str, Any]:
         if word == "deadline":
             body["deadline_s"] = float(rest)
         elif word == "input":
-            body.setdefault("inputs", {}).update(_pairs(rest))
+            body.setdefault("inputs", {}).update(pairs_of(rest))
         elif word == "goal":
             body["goal"] = rest
         else:
@@ -90,7 +90,8 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.strip().splitlines() if line.strip()]
 
 
-def _pairs(text: str) -> dict[str, Any]:
+def pairs_of(text: str) -> dict[str, Any]:
+    """Return every ``name=value`` in a text."""
     return {match["name"]: value_of(match["value"]) for match in _TOKEN.finditer(text)}
 
 
@@ -101,13 +102,13 @@ def _step(line: str) -> dict[str, Any]:
     step: dict[str, Any] = {
         "step_id": value_of(step_id),
         "tool": tool,
-        "params": _pairs(" ".join(rest)),
+        "params": pairs_of(" ".join(rest)),
     }
     if rollback.startswith('"'):
         step["rollback"] = {"semantic": json.loads(rollback)}
     elif rollback:
         tool, *rest = rollback.split(None, 1)
-        step["rollback"] = {"tool": tool, "params": _pairs(" ".join(rest))}
+        step["rollback"] = {"tool": tool, "params": pairs_of(" ".join(rest))}
     for match in _TOKEN.finditer(options):
         _set_option(step, match["name"], match["value"])
     return step
