@@ -26,7 +26,7 @@ from fsm_saga.drawing.picture import (
     Picture,
     Point,
 )
-from fsm_saga.drawing.plain import display_width, plain_text
+from fsm_saga.drawing.plain import display_width, plain_text, wrap
 from fsm_saga.drawing.theme import (
     CLUSTER_AREAS,
     EDGE_FONT_SIZE,
@@ -46,6 +46,7 @@ POINTS_PER_INCH = 72
 ARROW_SIZE = 0.7
 ARROW_POINTS = 10 * ARROW_SIZE
 CORNER_RADIUS = 9.0
+TITLE_COLUMNS = 64
 TITLE_ID = "title"
 NOTES_ID = "notes"
 LINE_HEIGHT = 1.25
@@ -128,7 +129,7 @@ def _graph_attributes(picture: Picture) -> Attributes:
         "ranksep": "0.3",
         "compound": "true",
         "fontsize": str(TITLE_FONT_SIZE),
-        "label": _label([picture.title]),
+        "label": _label(wrap(picture.title, TITLE_COLUMNS, line_max=2), line_end="\\l"),
         "labelloc": "t",
         "labeljust": "l",
     }

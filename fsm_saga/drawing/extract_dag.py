@@ -2,7 +2,7 @@
 
 Solid arrows are the dependencies, without those that follow from others. Dashed arrows are the
 way back: each leads from a step to the steps that are undone next, and from the first ones to
-the start, where nothing is left. Steps with nothing to undo are passed over. What lies past the
+FAILED, where nothing is left. Steps with nothing to undo are passed over. What lies past the
 point of no return has an area of its own and no way back. With a saga, each step shows its
 status too, and the arrows that were really taken are drawn strongly.
 """
@@ -34,14 +34,17 @@ from fsm_saga.drawing.theme import NODE_LOOKS
 NAME_COLUMNS = 30
 TOOL_COLUMNS = 30
 NOTE_COLUMNS = 110
+GOAL_COLUMNS = 100
+SAGA_ID_COLUMNS = 40
 TOOLTIP_COLUMNS = 400
-FLOW_RIGHT_DEPTH_MAX = 4
+FLOW_RIGHT_DEPTH_MAX = 3
 """Steps in a row above which the picture reads downwards, to stay as wide as a page."""
 UNDO_NODE_STEP_MAX = 16
 """Steps above which an undo is written in its step and has no node of its own."""
 
 START_ID = "start"
 END_ID = "done"
+UNDONE_ID = "failed"
 NO_RETURN_ID = "no-return"
 
 DOUBT_WORDS: Mapping[DoubtExit, str] = {
@@ -65,8 +68,8 @@ _UNDOING = frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatu
 def dag_picture(program: Program, saga: Saga | None = None) -> Picture:
     """Return the picture of a plan's steps; with ``saga``, of where it stands.
 
-    Node ids are ``step-<index>``, ``undo-<index>``, ``start`` and ``done``. Names and tools are
-    cut to the width of a card; the tooltip has more of them.
+    Node ids are ``step-<index>``, ``undo-<index>``, ``start``, ``done`` and ``failed``. Names and
+    tools are cut to the width of a card; the tooltip has more of them.
     """
     graph = _reduced(_needs_graph(program))
     depth = nx.dag_longest_path_length(graph) + 1 if graph else 0
@@ -75,6 +78,9 @@ def dag_picture(program: Program, saga: Saga | None = None) -> Picture:
     undo_nodes, undo_edges = _way_back(program, past, saga)
     steps = [_step_node(step, program, saga, usual) for step in program.steps]
     edges = [*_forward_edges(graph, saga), *undo_edges]
+    ends = [_end_node(program, saga)]
+    if undo_edges or _is_in(saga, Phase.FAILED):
+        ends.append(_undone_node(saga))
     clusters: tuple[Cluster, ...] = ()
     if past or program.irrevocable:
         inside = tuple(node.id for node in steps if int(node.id.split("-")[1]) in past)
@@ -89,7 +95,7 @@ def dag_picture(program: Program, saga: Saga | None = None) -> Picture:
         )
     return Picture(
         title=_title(program, saga),
-        nodes=(_start_node(saga), *steps, *undo_nodes, _end_node(program, saga)),
+        nodes=(START, *steps, *undo_nodes, *ends),
         edges=tuple(edges),
         clusters=clusters,
         notes=tuple(_notes(saga, usual)),
@@ -142,7 +148,7 @@ def _forward_edges(graph: nx.DiGraph[int], saga: Saga | None) -> Iterator[Edge]:
             yield _forward_edge(START_ID, _step_id(index), _is_launched(saga, index))
     for source, target in graph.edges:
         yield _forward_edge(_step_id(source), _step_id(target), _is_launched(saga, target))
-    is_done = saga is not None and saga.state.phase is Phase.DONE
+    is_done = _is_in(saga, Phase.DONE)
     for index in graph:
         if not graph.out_degree(index):
             yield _forward_edge(_step_id(index), END_ID, is_done)
@@ -175,7 +181,7 @@ def _way_back(
             nodes.append(undo)
             edges.append(_back(source, undo.id, role, words, has_arrow=False))
             source = undo.id
-        targets = [_step_id(before) for before in sorted(order.predecessors(index))] or [START_ID]
+        targets = [_step_id(before) for before in sorted(order.predecessors(index))] or [UNDONE_ID]
         edges += [_back(source, target, role, words) for target in targets]
     return nodes, edges
 
@@ -237,19 +243,25 @@ def _is_launched(saga: Saga | None, index: int) -> bool:
     return saga is not None and saga.steps[index].status in _LAUNCHED
 
 
-def _start_node(saga: Saga | None) -> Node:
-    if saga is not None and saga.state.phase is Phase.FAILED:
-        return Node(id=START_ID, lines=(_ended(saga),), role=NodeRole.FAILED)
-    return Node(id=START_ID, lines=("start",), role=NodeRole.START, form=NodeForm.DOT)
+START = Node(id=START_ID, lines=("start",), role=NodeRole.START, form=NodeForm.DOT)
+
+
+def _is_in(saga: Saga | None, phase: Phase) -> bool:
+    return saga is not None and saga.state.phase is phase
 
 
 def _end_node(program: Program, saga: Saga | None) -> Node:
     if saga is not None and saga.state.phase is Phase.DONE:
         return Node(id=END_ID, lines=(_ended(saga),), role=NodeRole.DONE)
     if program.is_open:
-        lines: tuple[str, ...] = ("open:", "steps may follow")
-        return Node(id=END_ID, lines=lines, role=NodeRole.SKIPPED)
+        return Node(id=END_ID, lines=("open:", "steps may follow"), role=NodeRole.SKIPPED)
     return Node(id=END_ID, lines=("DONE",), role=NodeRole.PENDING)
+
+
+def _undone_node(saga: Saga | None) -> Node:
+    if saga is not None and saga.state.phase is Phase.FAILED:
+        return Node(id=UNDONE_ID, lines=(_ended(saga),), role=NodeRole.FAILED)
+    return Node(id=UNDONE_ID, lines=("FAILED", "nothing is left"), role=NodeRole.PENDING)
 
 
 def _ended(saga: Saga) -> str:
@@ -337,11 +349,11 @@ def _tooltip(step: StepSpec, state: StepState | None) -> str:
 
 
 def _title(program: Program, saga: Saga | None) -> str:
-    goal = shorten(program.goal or "", 60)
+    goal = shorten(program.goal or "", GOAL_COLUMNS)
     if saga is None:
         return goal or "The plan"
-    where = f"{shorten(saga.saga_id, 40)} is {saga.state}"
-    return f"{goal}: {where}" if goal else where
+    where = f"{shorten(saga.saga_id, SAGA_ID_COLUMNS)} is {saga.state}"
+    return f"{where}: {goal}" if goal else where
 
 
 def _notes(saga: Saga | None, usual: DoubtExit | None) -> Iterator[str]:

@@ -20,6 +20,7 @@ from fsm_saga.core import records as rec
 from fsm_saga.core.program import Program, StepSpec
 from fsm_saga.core.records import Record
 from fsm_saga.core.states import Direction, Phase, SagaState
+from fsm_saga.drawing.extract_dag import GOAL_COLUMNS, SAGA_ID_COLUMNS
 from fsm_saga.drawing.picture import NodeRole, Picture
 from fsm_saga.drawing.plain import plain_text, shorten
 from fsm_saga.drawing.timeline_layout import Chart, Lane, lay_out
@@ -154,12 +155,13 @@ class _Reader:
         """Return all that was read."""
         steps = [index for index in self._lanes if index != ASKED]
         untouched = max(len(self._program.steps) - len(steps), 0)
-        goal, name = shorten(self._program.goal or "", 60), shorten(self._saga_id, 40)
+        goal = shorten(self._program.goal or "", GOAL_COLUMNS)
+        name = shorten(self._saga_id, SAGA_ID_COLUMNS)
         notes = []
         if untouched:
             notes.append(f"Steps that were never reached, and are not shown: {untouched}.")
         return Chart(
-            title=f"{goal}: what happened in {name}" if goal else f"What happened in {name}",
+            title=f"What happened in {name}" + (f": {goal}" if goal else ""),
             lanes=(self._states, *(self._lanes[index] for index in sorted(self._lanes))),
             moments=tuple(self._moments),
             notes=tuple(notes),

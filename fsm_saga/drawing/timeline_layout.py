@@ -263,9 +263,7 @@ def duration_words(seconds: float) -> str:
         return f"{sign}{left:.3g} s"
     if not math.isfinite(left):
         return "?"
-    for unit, name, smaller, smaller_name in _UNITS:
-        if left >= unit:
-            break
+    unit, name, smaller, smaller_name = next(each for each in _UNITS if left >= each[0])
     whole, rest = divmod(int(left), unit)
     rest //= smaller
     return f"{sign}{whole} {name}" + (f" {rest} {smaller_name}" if rest else "")

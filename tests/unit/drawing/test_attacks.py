@@ -75,7 +75,7 @@ def test_dot_holds_the_text_in_one_quoted_label(written: str, seen: str) -> None
     label = graph.get_node("step-0").attr["label"]
     assert graphviz_shows(label) == f"{seen}\n{seen}"
     assert graphviz_shows(graph.get_node("step-0").attr["tooltip"]) == seen
-    assert graphviz_shows(graph.graph_attr["label"]) == seen
+    assert graphviz_shows(graph.graph_attr["label"]) == f"{seen}\n"
 
 
 @pytest.mark.parametrize("text", ["\\", "\\\\", '\\"', '"\\', '\\\\"', '"\\"\\'])

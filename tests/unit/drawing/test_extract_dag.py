@@ -65,7 +65,7 @@ def test_a_straight_plan_is_a_line_from_start_to_done_and_back() -> None:
     picture = dag_picture(TRIP)
     forward = {("start", "step-0"), ("step-0", "step-1"), ("step-1", "step-2"), ("step-2", "done")}
     assert pairs(picture, EdgeRole.NEEDS) == forward
-    back = {"step-2": ["step-1"], "step-1": ["step-0"], "step-0": ["start"]}
+    back = {"step-2": ["step-1"], "step-1": ["step-0"], "step-0": ["failed"]}
     assert undone_after(picture) == back
     assert picture.title == "Trip to Beijing"
 
@@ -86,7 +86,7 @@ def test_a_dependency_that_follows_from_others_is_not_drawn() -> None:
 def test_the_way_back_from_a_join_forks_and_is_one_call() -> None:
     picture = dag_picture(DIAMOND)
     assert undone_after(picture) == {
-        "step-0": ["start"],
+        "step-0": ["failed"],
         "step-1": ["step-0"],
         "step-2": ["step-0"],
         "step-3": ["step-1", "step-2"],
@@ -96,7 +96,7 @@ def test_the_way_back_from_a_join_forks_and_is_one_call() -> None:
 
 def test_what_has_nothing_to_undo_is_passed_over_on_the_way_back() -> None:
     plan = make_program([Step(name="a"), Step(name="b", kind=StepKind.READ_ONLY), Step(name="c")])
-    assert undone_after(dag_picture(plan)) == {"step-0": ["start"], "step-2": ["step-0"]}
+    assert undone_after(dag_picture(plan)) == {"step-0": ["failed"], "step-2": ["step-0"]}
 
 
 def test_past_the_pivot_there_is_no_way_back_and_an_area_says_so() -> None:
@@ -104,7 +104,7 @@ def test_past_the_pivot_there_is_no_way_back_and_an_area_says_so() -> None:
     (area,) = picture.clusters
     assert area.nodes == ("step-3", "done")
     assert "point of no return" in area.title
-    assert undone_after(picture) == {"step-1": ["start"]}
+    assert undone_after(picture) == {"step-1": ["failed"]}
 
 
 def test_the_last_step_can_be_the_pivot() -> None:
@@ -132,7 +132,7 @@ def test_making_good_for_a_step_looks_like_no_undo() -> None:
     undo = node(picture, "undo-1")
     assert undo.role is NodeRole.SEMANTIC
     assert " ".join(undo.lines) == "≈ make good: apologise and offer a new date"
-    assert pairs(picture, EdgeRole.SEMANTIC) == {("step-1", "undo-1"), ("undo-1", "start")}
+    assert pairs(picture, EdgeRole.SEMANTIC) == {("step-1", "undo-1"), ("undo-1", "failed")}
     assert any("dotted" in line for line in picture.legend)
 
 
@@ -168,7 +168,7 @@ def test_a_live_saga_shows_each_status_in_words() -> None:
     assert node(picture, "step-1").lines[-1] == "▶ RUNNING · attempt 2"
     assert node(picture, "step-2").lines[-1] == "◇ AWAITING APPROVAL"
     assert node(picture, "step-2").role is NodeRole.AWAITING_APPROVAL
-    assert picture.title == "Trip to Beijing: trip-7 is EXECUTING(2)"
+    assert picture.title == "trip-7 is EXECUTING(2): Trip to Beijing"
 
 
 @pytest.mark.parametrize("status", StepStatus)
@@ -198,8 +198,16 @@ def test_a_saga_that_ended_says_how_where_its_way_ended() -> None:
     assert node(dag_picture(TRIP, done), "done").lines == ("✓ DONE · committed",)
     states = [StepStatus.COMPENSATED, StepStatus.REJECTED]
     failed = make_saga(TRIP, states, state=FAILED, outcome=Outcome.COMPENSATED)
-    start = node(dag_picture(TRIP, failed), "start")
-    assert (start.lines, start.role) == (("✗ FAILED · compensated",), NodeRole.FAILED)
+    end = node(dag_picture(TRIP, failed), "failed")
+    assert (end.lines, end.role) == (("✗ FAILED · compensated",), NodeRole.FAILED)
+
+
+def test_a_plan_with_nothing_to_undo_shows_failure_only_once_it_has_failed() -> None:
+    plan = make_program([Step(name="a", kind=StepKind.READ_ONLY)])
+    assert "failed" not in dag_picture(plan).ids
+    outcome = Outcome.NOTHING_HAPPENED
+    saga = make_saga(plan, [StepStatus.REJECTED], state=FAILED, outcome=outcome)
+    assert "failed" in dag_picture(plan, saga).ids
 
 
 def test_the_cause_is_written_below() -> None:
@@ -218,7 +226,7 @@ def test_a_plan_without_steps_or_goal_can_be_drawn() -> None:
     assert picture.title == "The plan"
 
 
-@pytest.mark.parametrize(("count", "flow"), [(4, Flow.RIGHT), (5, Flow.DOWN)])
+@pytest.mark.parametrize(("count", "flow"), [(3, Flow.RIGHT), (4, Flow.DOWN)])
 def test_a_long_plan_reads_downwards(count: int, flow: Flow) -> None:
     assert dag_picture(make_program([Step(name=f"s{i}") for i in range(count)])).flow is flow
 

@@ -113,7 +113,7 @@ def test_a_journal_shows_states_calls_and_outcomes_in_their_lanes() -> None:
     assert words(picture, "step-0") == ["book_flight ✓ succeeded", "cancel_flight ↩ undone"]
     assert words(picture, "step-1") == ["book_hotel ? unknown", "book_hotel ✗ rejected"]
     assert "Steps that were never reached, and are not shown: 1." in picture.notes
-    assert picture.title == "Trip to Beijing: what happened in trip-7"
+    assert picture.title == "What happened in trip-7: Trip to Beijing"
 
 
 def test_details_are_in_the_tooltips() -> None:

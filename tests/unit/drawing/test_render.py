@@ -140,7 +140,7 @@ def test_a_layout_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) 
         raise subprocess.TimeoutExpired(args[0], kwargs["timeout"])
 
     monkeypatch.setattr(subprocess, "run", never)
-    with pytest.raises(DrawingError, match=r"not drawn within 60 s: it has 6 nodes"):
+    with pytest.raises(DrawingError, match=r"not drawn within 60 s: it has 7 nodes"):
         render(DAG, "svg")
 
 

@@ -30,7 +30,7 @@ An order
 ========
 
   1 · Reserve  reserve
-      ↩ cancel_reserve, then back to start
+      ↩ cancel_reserve, then back to FAILED
   2 · Charge   charge  (after 1)
       ↩ cancel_charge, then back to 1 · Reserve
   3 · Courier  courier  (after 1)
@@ -38,6 +38,7 @@ An order
   4 · Confirm  confirm | ◆ PIVOT  (after 2, 3)
 --- past the point of no return: only forward ---
   DONE           (after 4)
+  FAILED       nothing is left
 
 If it stays unknown whether a call took effect: resend the same id, else a person.
 """
