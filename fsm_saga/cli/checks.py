@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at: each check returns one finding, and changes nothing it does not make."""
+"""What ``doctor`` looks at. A check returns a finding and changes nothing."""
 
 from __future__ import annotations
 
@@ -71,13 +71,8 @@ def _python() -> Finding:
     version = platform.python_version()
     if sys.version_info >= PYTHON_MIN:
         return Finding(name="python", level=Level.OK, message=f"{version} at {sys.executable}")
-    wanted = ".".join(map(str, PYTHON_MIN))
-    return Finding(
-        name="python",
-        level=Level.FAIL,
-        message=version,
-        advice=f"Install Python {wanted} or newer.",
-    )
+    advice = f"Install Python {'.'.join(map(str, PYTHON_MIN))} or newer."
+    return Finding(name="python", level=Level.FAIL, message=version, advice=advice)
 
 
 def _sqlite() -> Finding:
@@ -153,12 +148,16 @@ async def store_findings(url: str) -> list[Finding]:
         message = "memory: nothing outlives the process"
         return [Finding(name="store", level=Level.WARN, message=message)]
     try:
-        path = Path(sqlite_path(url)).absolute()
+        path = _path_of(url)
     except StoreError as error:
         advice = "Give --store or FSM_SAGA_STORE a URL that can be used."
         return [Finding(name="store", level=Level.FAIL, message=error.message, advice=advice)]
     findings = [_missing(path)] if store_is_missing(url) else await _existing(url, path)
     return [*findings, _space(path)]
+
+
+def _path_of(url: str) -> Path:
+    return Path(sqlite_path(url)).absolute()
 
 
 def _missing(path: Path) -> Finding:

@@ -114,7 +114,8 @@ class _Carrying:
     async def run(self) -> tuple[Carried, SagaView]:
         """Return how far it came, and the saga then."""
         async with open_store(self._url, mode="read") as store:
-            await load_journal(store, self._saga_id)  # a store is not made for an unknown saga
+            # Refused here, a saga that no process runs is not even taken up.
+            self._check(await self._stored(store))
             number: int | None = None
             give_up_at = time.monotonic() + ANSWER_PATIENCE_S
             while True:
@@ -122,7 +123,7 @@ class _Carrying:
                     return await self._here(number)
                 except StoreLockedError:
                     if number is None:
-                        number = await self._post(store)
+                        number = await store.post_command(self._command())
                 answer = await _answer_to(store, number, patience_s=LOCK_POLL_S)
                 if answer is not None:
                     _check_accepted(answer)
@@ -155,14 +156,14 @@ class _Carrying:
                 carried = Carried.RECORDED
         return carried, await engine.get(self._saga_id)
 
-    async def _post(self, store: Store) -> int:
-        """Leave the decision for the writer, unless the saga as it is refuses it anyway."""
-        saga = await self._stored(store)
+    def _check(self, saga: Saga) -> None:
+        """Return if the saga as it is accepts the decision, as far as that can be told here."""
         if self._answer.kind not in _CHECKED_BY_THE_WRITER:
             decide(saga, answer_event(saga, self._answer, at=time.time()))
-        return await store.post_command(
-            Command(saga_id=self._saga_id, kind=self._answer.kind, body=self._answer.as_json())
-        )
+
+    def _command(self) -> Command:
+        body = self._answer.as_json()
+        return Command(saga_id=self._saga_id, kind=self._answer.kind, body=body)
 
     async def _stored(self, store: Store) -> Saga:
         return read_saga(await load_journal(store, self._saga_id))[0]

@@ -38,7 +38,8 @@ def status_symbol(status: StepStatus) -> str:
     """Return the symbol that the pictures use too, or a space where stdout cannot show it."""
     symbol = NODE_LOOKS[NodeRole(status.lower().replace("_", "-"))].symbol
     try:
-        symbol.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        # Not of sys.stdout: while a live picture is drawn, that is a stand-in without an encoding.
+        symbol.encode(getattr(sys.__stdout__, "encoding", None) or "ascii")
     except UnicodeEncodeError:
         return " "
     return symbol

@@ -134,12 +134,21 @@ def answer_event(
 def calls_text(value: object) -> str | bytes:
     """Return the text of supplied calls: as given, or written out; a bare list is accepted."""
     if isinstance(value, str | bytes):
-        text = value.strip()
-        is_list = text[:1] in ("[", b"[")
-        if isinstance(text, bytes):
-            return b'{"calls": ' + text + b"}" if is_list else text
-        return '{"calls": ' + text + "}" if is_list else text
+        return text_of_object(value, "calls")
     return orjson.dumps({"calls": value} if isinstance(value, list | tuple) else value)
+
+
+def text_of_object(text: str | bytes, name: str) -> str | bytes:
+    """Return a JSON text as it is, but a bare list as an object that has it under ``name``.
+
+    Example:
+        >>> text_of_object(' [1] ', "calls"), text_of_object('{"calls": []}', "calls")
+        ('{"calls": [1]}', '{"calls": []}')
+    """
+    text = text.strip()
+    if isinstance(text, bytes):
+        return b'{"%b": %b}' % (name.encode(), text) if text.startswith(b"[") else text
+    return f'{{"{name}": {text}}}' if text.startswith("[") else text
 
 
 def _resolved(saga: Saga, calls: tuple[Call, ...]) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from fsm_saga.errors import (
 )
 from fsm_saga.plan.model import Plan
 from fsm_saga.plan.read import read_json, read_value
+from fsm_saga.service.answers import text_of_object
 from fsm_saga.tools.python import Tool
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def grown_plan(plan: Plan, steps: object) -> Plan:
     Raises:
         PlanError: If the grown plan is no sound plan.
     """
-    reading = read_json(steps) if isinstance(steps, str | bytes) else read_value(steps)
+    if isinstance(steps, str | bytes):
+        reading = read_json(text_of_object(steps, "steps"))
+    else:
+        reading = read_value({"steps": steps} if isinstance(steps, list | tuple) else steps)
     if reading.problems:
         raise PlanError(reading.problems)
     value = reading.value
