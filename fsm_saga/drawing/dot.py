@@ -46,7 +46,8 @@ POINTS_PER_INCH = 72
 ARROW_SIZE = 0.7
 ARROW_POINTS = 10 * ARROW_SIZE
 CORNER_RADIUS = 9.0
-TITLE_COLUMNS = 64
+TITLE_COLUMNS = 72
+"""Columns above which a title takes two lines."""
 TITLE_ID = "title"
 NOTES_ID = "notes"
 LINE_HEIGHT = 1.25
@@ -129,10 +130,16 @@ def _graph_attributes(picture: Picture) -> Attributes:
         "ranksep": "0.3",
         "compound": "true",
         "fontsize": str(TITLE_FONT_SIZE),
-        "label": _label(wrap(picture.title, TITLE_COLUMNS, line_max=2), line_end="\\l"),
+        "label": _label(_title_lines(picture.title), line_end="\\l"),
         "labelloc": "t",
         "labeljust": "l",
     }
+
+
+def _title_lines(title: str) -> Sequence[str]:
+    # Two lines of about the same length, not a long one and its last word.
+    width = display_width(plain_text(title))
+    return wrap(title, width if width <= TITLE_COLUMNS else width // 2 + 8, line_max=2)
 
 
 # --- laid out by Graphviz -------------------------------------------------------------------------
@@ -190,7 +197,7 @@ def _node_attributes(node: Node) -> dict[str, str]:
         "fillcolor": look.fill,
         "style": _style(node, look),
         "penwidth": f"{look.width + (2.0 if node.is_current else 0.0):g}",
-        "margin": "0.02,0.01" if node.form is NodeForm.OCTAGON else "0.16,0.09",
+        "margin": "0.02,0.01" if node.form is NodeForm.OCTAGON else "0.2,0.09",
     }
     if look.rings > 1:
         attributes["peripheries"] = str(look.rings)

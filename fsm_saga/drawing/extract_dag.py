@@ -31,7 +31,7 @@ from fsm_saga.drawing.picture import (
 from fsm_saga.drawing.plain import plain_text, shorten, wrap
 from fsm_saga.drawing.theme import NODE_LOOKS
 
-NAME_COLUMNS = 30
+NAME_COLUMNS = 28
 TOOL_COLUMNS = 30
 NOTE_COLUMNS = 110
 GOAL_COLUMNS = 100
@@ -273,7 +273,8 @@ def _step_node(
     step: StepSpec, program: Program, saga: Saga | None, usual: DoubtExit | None
 ) -> Node:
     state = saga.steps[step.index] if saga is not None else None
-    lines = list(_name_lines(step))
+    name_lines = _name_lines(step)
+    lines = list(name_lines)
     if plain_text(step.name) != plain_text(step.action.tool):
         lines.append(shorten(step.action.tool, TOOL_COLUMNS))
     marks = list(_marks(step))
@@ -293,6 +294,7 @@ def _step_node(
         lines=tuple(lines),
         role=NodeRole(state.status.lower().replace("_", "-")) if state else NodeRole.PLANNED,
         form=_form(step),
+        name_lines=len(name_lines),
         tooltip=_tooltip(step, state),
     )
 

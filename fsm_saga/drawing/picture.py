@@ -134,6 +134,7 @@ class Node:
 
     Attributes:
         lines: What is written in it, the most important line first.
+        name_lines: How many of them are its name; the rest says more about it.
         tooltip: More, for whoever points at it.
         is_current: The saga stands here now; drawn with a heavy border.
         frame: Its place, in a picture that is laid out already.
@@ -143,6 +144,7 @@ class Node:
     lines: tuple[str, ...]
     role: NodeRole
     form: NodeForm = NodeForm.CARD
+    name_lines: int = 1
     tooltip: str = ""
     is_current: bool = False
     frame: Frame | None = None

@@ -3,7 +3,7 @@
 Graphviz's SVG is taken apart and built again from a closed list of elements and attributes, so
 that nothing can be in it which this file does not name: no script, no foreign object, no link, no
 style sheet, no picture from elsewhere. On the way it becomes better to use: each node's title is
-what the picture says about it instead of a Graphviz name, the first line of a card is bold, and
+what the picture says about it instead of a Graphviz name, the name on a card is bold, and
 the whole has a role and a title for screen readers.
 """
 
@@ -32,7 +32,7 @@ _KEPT: Mapping[str, frozenset[str]] = {
 _PAINT = frozenset({"fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity"})
 _SHAPES = frozenset({"polygon", "polyline", "path", "ellipse"})
 _LINKS = re.compile(r"(?:^|\})href$")
-_TITLED_FORMS = frozenset({NodeForm.CARD, NodeForm.BOX, NodeForm.OCTAGON})
+_NAMED_FORMS = frozenset({NodeForm.CARD, NodeForm.BOX, NodeForm.OCTAGON})
 
 
 def finish_svg(drawn: bytes, picture: Picture, *, comment: str = "") -> bytes:
@@ -58,8 +58,8 @@ def finish_svg(drawn: bytes, picture: Picture, *, comment: str = "") -> bytes:
             f"ask for another format or another version of Graphviz."
         ) from error
     tooltips = _tooltips(picture)
-    titled = {node.id for node in picture.nodes if node.form in _TITLED_FORMS}
-    finished = _copy(root, tooltips, titled)
+    names = {node.id: node.name_lines for node in picture.nodes if node.form in _NAMED_FORMS}
+    finished = _copy(root, tooltips, names)
     _check_ids(finished, picture)
     title = ET.Element(f"{{{SVG}}}title")
     title.text = plain_text(picture.title)
@@ -92,7 +92,7 @@ def _refused(what: str) -> DrawingError:
     )
 
 
-def _copy(element: ET.Element, tooltips: Mapping[str, str], titled: set[str]) -> ET.Element:
+def _copy(element: ET.Element, tooltips: Mapping[str, str], names: Mapping[str, int]) -> ET.Element:
     name = _local(element)
     if name not in _KEPT:
         raise _refused(f"the element {name!r}")
@@ -108,11 +108,9 @@ def _copy(element: ET.Element, tooltips: Mapping[str, str], titled: set[str]) ->
         title = ET.SubElement(copy, f"{{{SVG}}}title")
         title.text = tooltips[own_id]
     for child in _children(element):
-        copy.append(_copy(child, tooltips, titled))
-    if own_id in titled:
-        first = copy.find(f"{{{SVG}}}text")
-        if first is not None:
-            first.set("font-weight", "600")
+        copy.append(_copy(child, tooltips, names))
+    for line in copy.findall(f"{{{SVG}}}text")[: names.get(own_id, 0)]:
+        line.set("font-weight", "600")
     copy.tail = "\n"
     return copy
 

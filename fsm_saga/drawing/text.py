@@ -16,7 +16,7 @@ _FOLDED_EDGES = frozenset({EdgeRole.NEEDS, EdgeRole.TAKEN})
 _UNDO_NODES = frozenset(
     {NodeRole.UNDO, NodeRole.UNDO_TAKEN, NodeRole.SEMANTIC, NodeRole.SEMANTIC_TAKEN}
 )
-FIRST_COLUMN_MAX = 36
+FIRST_COLUMN_MAX = 44
 """Widest first column; a longer name moves only its own line."""
 
 
@@ -65,7 +65,7 @@ class _Writer:
         if node.role is NodeRole.HEADING:
             return name
         padding = " " * max(width - display_width(name), 0)
-        rest = " | ".join(plain_text(line) for line in node.lines[1:])
+        rest = " | ".join(plain_text(line) for line in node.lines[node.name_lines :])
         before = ", ".join(self._before(node))
         after = f"  (after {before})" if before else ""
         return f"{'>' if node.is_current else ' '} {name}{padding}  {rest}{after}".rstrip()
@@ -107,4 +107,4 @@ def _is_folded(edge: Edge) -> bool:
 
 
 def _name(node: Node) -> str:
-    return plain_text(node.lines[0]) if node.lines else node.id
+    return plain_text(" ".join(node.lines[: node.name_lines])) or node.id

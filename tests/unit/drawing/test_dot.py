@@ -142,3 +142,23 @@ def test_lines_of_a_label_are_centred_or_at_the_left() -> None:
     assert quoted_text(["a", "b"]) == "a\\nb"
     assert quoted_text(["a", "b"], line_end="\\l") == "a\\lb\\l"
     assert quoted_text([], line_end="\\l") == ""
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"),
+    [
+        ("a" * 72, ["a" * 72]),
+        (
+            "many words " * 8,
+            [
+                "many words many words many words many words many",
+                "words " + "many words " * 2 + "many words",
+            ],
+        ),
+    ],
+)
+def test_a_long_title_takes_two_lines_of_about_the_same_length(
+    title: str, lines: list[str]
+) -> None:
+    graph = pygraphviz.AGraph(string=render_dot(Picture(title=title, nodes=())))
+    assert graph.graph_attr["label"] == "".join(f"{line}\\l" for line in lines)

@@ -249,7 +249,7 @@ def test_in_a_large_plan_the_undo_is_a_line_of_its_step() -> None:
         ("7", "7", ("7",)),
         ("\x00", "pay", ("pay",)),
         ("Pay", "pay", ("pay · Pay",)),
-        ("Book a room with a view of the lake", 1, ("1 · Book a room with a view of", "the lake")),
+        ("Book a room with a view of the lake", 1, ("1 · Book a room with a view", "of the lake")),
     ],
 )
 def test_the_first_lines_are_number_and_name(

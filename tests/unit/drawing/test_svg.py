@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -57,11 +58,19 @@ def test_a_screen_reader_gets_a_role_and_a_name() -> None:
     assert (root.get("role"), root.get("aria-label")) == ("img", 'A "title" & <more>')
 
 
-def test_the_first_line_of_a_card_is_bold_and_that_of_a_chip_is_not() -> None:
+def test_the_name_on_a_card_is_bold_and_that_on_a_chip_is_not() -> None:
     root = finished()
     first, second = find(root, "step-0").findall(f"{{{SVG}}}text")
     assert (first.get("font-weight"), second.get("font-weight")) == ("600", None)
     assert find(root, "undo-0").findall(f"{{{SVG}}}text")[0].get("font-weight") is None
+
+
+def test_a_name_of_two_lines_is_bold_in_both() -> None:
+    step = replace(PICTURE.nodes[0], name_lines=2)
+    picture = replace(PICTURE, nodes=(step, PICTURE.nodes[1]))
+    root = ET.fromstring(finish_svg(graphviz_svg(), picture))  # noqa: S314  # our own
+    lines = find(root, "step-0").findall(f"{{{SVG}}}text")
+    assert [line.get("font-weight") for line in lines] == ["600", "600"]
 
 
 def test_links_of_tooltips_and_hard_spaces_are_gone() -> None:

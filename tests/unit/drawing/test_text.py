@@ -78,3 +78,8 @@ def test_wide_characters_keep_the_columns() -> None:
 
 def test_a_picture_of_nothing_is_a_title() -> None:
     assert render_text(Picture(title="Nothing", nodes=())) == "Nothing\n=======\n"
+
+
+def test_a_name_of_two_lines_is_one_here() -> None:
+    plan = make_program([Step(name="Tell the supplier where to deliver", tool="tell")])
+    assert "  1 · Tell the supplier where to deliver  tell\n" in render_text(dag_picture(plan))
