@@ -23,8 +23,6 @@ from fsm_saga.core.states import (
     StepStatus,
 )
 
-_EFFECT_LEFT = frozenset({StepStatus.SUCCEEDED, StepStatus.DOUBTFUL})
-
 
 def refusal_settles(step: StepState, contract: ToolContract) -> bool:
     """Return whether a refusal says that no copy of the step's call can still take effect.

@@ -108,13 +108,13 @@ class Table:
         self.rows = rows
         # Events that share their transitions share the cell, so each is compiled once.
         compiled = {
-            id(cell): tuple(
+            cell: tuple(
                 (tuple(GUARDS[name] for name in row.guards), row.target, _move(row.target))
                 for row in cell
             )
-            for cell in rows.values()
+            for cell in dict.fromkeys(rows.values())
         }
-        self._compiled = {key: compiled[id(cell)] for key, cell in rows.items()}
+        self._compiled = {key: compiled[cell] for key, cell in rows.items()}
 
     def verdict(self, state: SagaState, event: SagaEvent, facts: Facts) -> Verdict:
         """Return what the event does to a saga in this state: move, ignore or refuse.
