@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
 
 from fsm_saga.coordinator.clock import Timers
 from fsm_saga.coordinator.driver import SagaDriver, is_at_rest
@@ -15,7 +17,7 @@ from fsm_saga.core.effects import CallTool
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import SagaMoved
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import CommandError, FsmSagaError, UnknownSagaError
+from fsm_saga.errors import CommandError, ConflictError, FsmSagaError, UnknownSagaError
 from fsm_saga.ports import Clock, Store, ToolRunner
 
 logger = logging.getLogger("fsm_saga.coordinator")
@@ -46,9 +48,9 @@ class Coordinator:
         self._tasks = tasks
         self._timers = Timers(clock)
         self._drivers: dict[str, SagaDriver] = {}
-        self._taking_up: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._active_max = active_max
-        self._waiting: set[asyncio.Future[Saga]] = set()
+        self._waiters: set[asyncio.Future[Any]] = set()
         self.failure: FsmSagaError | None = None
         tasks.create_task(self._timers.run(), name="timers")
 
@@ -58,30 +60,40 @@ class Coordinator:
         return len(self._drivers)
 
     def driver(self, saga_id: str) -> SagaDriver | None:
-        """Return the driver of a saga that is in memory."""
-        return self._drivers.get(saga_id)
+        """Return the driver of a saga that is in memory; one that is not durable yet is not."""
+        driver = self._drivers.get(saga_id)
+        return driver if driver is not None and driver.saga.position else None
 
     async def submit(self, saga_id: str, program: Program, event: e.Submitted) -> Saga:
         """Make a saga durable and start it.
 
         Raises:
-            ConflictError: If the store has a saga of this id.
+            ConflictError: If there is a saga of this id.
             CommandError: If there are as many sagas under way as are allowed.
         """
-        self.check_alive()
-        if len(self._drivers) >= self._active_max:
-            raise CommandError(
-                f"Saga {saga_id!r} was not accepted: {len(self._drivers)} sagas are under way, "
-                "as many as this coordinator takes. Nothing was written; submit it again later."
-            )
-        driver = SagaDriver(Saga(saga_id, program), self)
-        self._drivers[saga_id] = driver
-        try:
-            await driver.command(event)
-        except BaseException:
-            if self._drivers.get(saga_id) is driver and not driver.saga.position:
-                del self._drivers[saga_id]
-            raise
+        async with self._turn(saga_id):
+            self.check_alive()
+            if saga_id in self._drivers:
+                raise ConflictError(f"A saga {saga_id!r} exists already.")
+            if len(self._drivers) >= self._active_max:
+                raise CommandError(
+                    f"Saga {saga_id!r} was not accepted: {len(self._drivers)} sagas are under "
+                    "way, as many as this coordinator takes. Nothing was written; submit it again "
+                    "later."
+                )
+            driver = SagaDriver(Saga(saga_id, program), self)
+            self._drivers[saga_id] = driver
+            answer = driver.ask(event)
+            try:
+                await asyncio.shield(answer)
+            except asyncio.CancelledError:
+                # The caller leaves, the append goes on: until it is known what became of it, the
+                # saga's turn is not over.
+                await asyncio.wait((answer,))
+                raise
+            finally:
+                if not driver.saga.position:
+                    self._drivers.pop(saga_id, None)
         return driver.saga
 
     async def take_up(self, saga_id: str) -> SagaDriver | None:
@@ -93,66 +105,60 @@ class Coordinator:
             UnknownSagaError: If the store has no such saga.
             CorruptRecordError: If its journal cannot be read.
         """
-        async with self._taking_up.setdefault(saga_id, asyncio.Lock()):
+        async with self._turn(saga_id):
+            self.check_alive()
             driver = self._drivers.get(saga_id)
             if driver is None:
-                journal = await self.store.load(saga_id)
-                if journal is None:
-                    raise UnknownSagaError(f"The store has no saga {saga_id!r}.")
-                saga = read_saga(journal)[0]
+                saga = await self._stored(saga_id)
                 if saga.state.is_final:
                     return None
                 driver = SagaDriver(saga, self)
                 self._drivers[saga_id] = driver
                 await driver.command(e.Resumed(at=self.clock.now()))
-        self._taking_up.pop(saga_id, None)
         return driver
+
+    def _turn(self, saga_id: str) -> asyncio.Lock:
+        """Return the lock under which a saga comes into memory, kept while somebody uses it."""
+        lock = self._turns.get(saga_id)
+        if lock is None:
+            lock = self._turns[saga_id] = asyncio.Lock()
+        return lock
+
+    async def _stored(self, saga_id: str) -> Saga:
+        journal = await self.store.load(saga_id)
+        if journal is None:
+            raise UnknownSagaError(f"The store has no saga {saga_id!r}.")
+        return read_saga(journal)[0]
 
     async def wait_for_rest(self, saga_id: str) -> Saga:
         """Return the saga once nothing goes on in it without a person."""
-        driver = self._drivers.get(saga_id)
+        driver = self.driver(saga_id)
         if driver is None:
-            journal = await self.store.load(saga_id)
-            if journal is None:
-                raise UnknownSagaError(f"The store has no saga {saga_id!r}.")
-            return read_saga(journal)[0]
+            return await self._stored(saga_id)
         if is_at_rest(driver.saga):
             return driver.saga
-        self.check_alive()
-        rested: asyncio.Future[Saga] = asyncio.get_running_loop().create_future()
-
-        def settle(saga: Saga) -> None:
-            if not rested.done():
-                rested.set_result(saga)
-
-        driver.on_rest.append(settle)
-        self._waiting.add(rested)
-        try:
-            return await rested
-        finally:
-            self._waiting.discard(rested)
+        rested: asyncio.Future[Saga] = self.new_waiter()
+        driver.on_rest.append(rested)
+        return await rested
 
     async def wait_until(self, saga_id: str, is_reached: Callable[[Saga], bool]) -> Saga:
         """Return the saga once ``is_reached`` says so of its durable state."""
-        driver = self._drivers.get(saga_id)
+        driver = self.driver(saga_id)
         if driver is None:
             return await self.wait_for_rest(saga_id)
         if is_reached(driver.saga):
             return driver.saga
-        self.check_alive()
-        reached: asyncio.Future[Saga] = asyncio.get_running_loop().create_future()
+        reached: asyncio.Future[Saga] = self.new_waiter()
 
         def look(saga: Saga, _decision: Decision) -> None:
             if saga.saga_id == saga_id and is_reached(saga) and not reached.done():
                 reached.set_result(saga)
 
         self.listeners.append(look)
-        self._waiting.add(reached)
         try:
             return await reached
         finally:
             self.listeners.remove(look)
-            self._waiting.discard(reached)
 
     def check_alive(self) -> None:
         """Return if the coordinator may go on.
@@ -163,15 +169,39 @@ class Coordinator:
         if self.failure is not None:
             raise self.failure
 
+    def new_waiter(self) -> asyncio.Future[Any]:
+        """Return a future for somebody to wait for; it fails when the coordinator stops.
+
+        Raises:
+            FsmSagaError: What made the coordinator stop already.
+        """
+        self.check_alive()
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        waiter.add_done_callback(self._waiters.discard)
+        return waiter
+
     def stop(self, failure: FsmSagaError) -> None:
         """Make no further call and tell everybody who waits why (L5)."""
-        if self.failure is not None:
-            return
+        if self.failure is None:
+            logger.error("the coordinator stops: %s", failure)
+            self._end(failure)
+
+    def close(self) -> None:
+        """Tell everybody who still waits that the engine was left. Its tasks are the caller's."""
+        if self.failure is None:
+            self._end(
+                CommandError(
+                    "The engine was left while this was waited for. What was written is safe: "
+                    "open the store again to see it and to go on."
+                )
+            )
+
+    def _end(self, failure: FsmSagaError) -> None:
         self.failure = failure
-        logger.error("the coordinator stops: %s", failure)
-        for rested in self._waiting:
-            if not rested.done():
-                rested.set_exception(failure)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(failure)
 
     def spawn_call(self, driver: SagaDriver, call: CallTool) -> None:
         """Make a call in a task of its own and drive the saga on with its outcome."""
@@ -193,11 +223,14 @@ class Coordinator:
             self.stop(failure)
 
     def wake_at(self, driver: SagaDriver, at: float) -> None:
-        """Post ``TimePassed`` to the driver at that time."""
+        """Post ``TimePassed`` to the saga at that time, if it is still under way then."""
+        saga_id = driver.saga.saga_id
 
         def wake() -> None:
-            if self._drivers.get(driver.saga.saga_id) is driver:
-                self.spawn_drive(driver, e.TimePassed(at=self.clock.now()))
+            # Not the driver itself: a timer may outlive its saga by days.
+            found = self._drivers.get(saga_id)
+            if found is not None:
+                self.spawn_drive(found, e.TimePassed(at=self.clock.now()))
 
         self._timers.schedule(at, wake)
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from fsm_saga.coordinator import failpoints
 from fsm_saga.coordinator.reading import read_saga
@@ -24,7 +23,6 @@ from fsm_saga.core.states import Phase
 from fsm_saga.errors import (
     ConflictError,
     EventRefusedError,
-    FencedError,
     FsmSagaError,
     StoreUnavailableError,
 )
@@ -45,6 +43,12 @@ class Host(Protocol):
     store: Store
     runner: ToolRunner
     clock: Clock
+
+    def check_alive(self) -> None:
+        """Return if the coordinator may go on; raise what made it stop."""
+
+    def new_waiter(self) -> asyncio.Future[Any]:
+        """Return a future that fails when the coordinator stops."""
 
     def spawn_call(self, driver: SagaDriver, call: CallTool) -> None:
         """Make a call in a task of its own."""
@@ -95,24 +99,33 @@ class SagaDriver:
 
     def __init__(self, saga: Saga, host: Host) -> None:
         self.saga = saga
-        self.on_rest: list[Callable[[Saga], None]] = []
+        self.on_rest: list[asyncio.Future[Saga]] = []
         self._host = host
         self._inbox: deque[_Queued] = deque()
         self._is_busy = False
 
+    def ask(self, event: e.Event) -> asyncio.Future[Decision]:
+        """Leave an event for decision; the future says what was decided, once it is durable.
+
+        It fails with an ``EventRefusedError`` if the saga does not accept the event, and with
+        what stopped the coordinator if the store failed for good.
+        """
+        answer: asyncio.Future[Decision] = self._host.new_waiter()
+        self._inbox.append((event, answer))
+        if not self._is_busy:
+            self._host.spawn_drive(self)
+        return answer
+
     async def command(self, event: e.Event) -> Decision:
         """Decide an event that somebody waits for; return when it is durable.
 
+        A caller who is cancelled takes nothing along: the event is decided all the same.
+
         Raises:
             EventRefusedError: If the saga does not accept it.
-            StoreError: If the store failed for good.
+            FsmSagaError: What stopped the coordinator.
         """
-        answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._inbox.append((event, answer))
-        if not self._is_busy:
-            # Not in the caller's task: a caller that is cancelled must not take the saga along.
-            self._host.spawn_drive(self)
-        return await answer
+        return await asyncio.shield(self.ask(event))
 
     async def drive(self, event: e.Event | None = None) -> None:
         """Decide what has come in and go on with the calls it leads to, until none is left."""
@@ -128,6 +141,7 @@ class SagaDriver:
 
     async def make_call(self, call: CallTool) -> e.Event:
         """Make one call and return its outcome as an event."""
+        self._host.check_alive()
         saga = self.saga
         step_id = saga.program.steps[call.step].step_id
         if failpoints.is_armed:
@@ -192,10 +206,6 @@ class SagaDriver:
     ) -> list[CallTool]:
         try:
             decision = await self._decide_durably(event)
-        except asyncio.CancelledError:
-            if answer is not None:
-                answer.cancel()
-            raise
         except FsmSagaError as error:
             if answer is None:
                 raise
@@ -227,42 +237,44 @@ class SagaDriver:
 
     def _tell_it_rests(self) -> None:
         waiting, self.on_rest = self.on_rest, []
-        for callback in waiting:
-            callback(self.saga)
+        for rested in waiting:
+            if not rested.done():
+                rested.set_result(self.saga)
 
     async def _decide_durably(self, event: e.Event) -> Decision:
         decision = decide(self.saga, event)
-        if not decision.records:
-            return decision
-        for attempt in range(len(APPEND_PATIENCE_S) + 1):
+        for patience_s in (*APPEND_PATIENCE_S, None):
+            if not decision.records:
+                return decision
             if failpoints.is_armed:
                 failpoints.failpoint("before_append")
             try:
-                await self._host.store.append(
-                    Append(
-                        saga_id=self.saga.saga_id,
-                        position=self.saga.position,
-                        records=decision.records,
-                        head=head_of(decision.saga),
-                    )
-                )
-            except FencedError:
-                raise
+                await self._append(decision)
+                break
             except (StoreUnavailableError, ConflictError) as error:
-                if attempt == len(APPEND_PATIENCE_S):
+                if patience_s is None:
                     raise
                 if isinstance(error, StoreUnavailableError):
                     logger.warning("append failed, reading back: %s", error)
-                    await self._host.clock.sleep(APPEND_PATIENCE_S[attempt])
+                    await self._host.clock.sleep(patience_s)
                 if await self._was_written(decision):
                     break
+                self._host.check_alive()
                 decision = decide(self.saga, event)
-            else:
-                break
         if failpoints.is_armed:
             failpoints.failpoint("after_append")
         self.saga = decision.saga
         return decision
+
+    async def _append(self, decision: Decision) -> None:
+        await self._host.store.append(
+            Append(
+                saga_id=self.saga.saga_id,
+                position=self.saga.position,
+                records=decision.records,
+                head=head_of(decision.saga),
+            )
+        )
 
     async def _was_written(self, decision: Decision) -> bool:
         """Read back what became of an append whose reply was lost or refused (W4).

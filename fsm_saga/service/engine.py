@@ -419,6 +419,7 @@ async def _running(
                 yield engine
             except BaseException as error:  # noqa: BLE001  # raised again below, as it is
                 raised = error
+            coordinator.close()
             raise _LeavingError  # noqa: TRY301  # the way to stop a task group
     except* _LeavingError:
         pass

@@ -95,7 +95,10 @@ class Host:
             coordinator = Coordinator(store, self.runner, self.clock, tasks, active_max=1000)
             self._engine = Engine(store, self.runner, self.clock, coordinator, allowed=None)
             started.set_result(None)
-            await asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                coordinator.close()
 
     async def kill(self) -> None:
         """Stop the engine at once; what its tools are doing goes on without it."""

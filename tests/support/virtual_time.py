@@ -26,8 +26,8 @@ class _Selector(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise DeadlockError("everybody waits, and nothing is left that could come")
-        self.loop.now += timeout
+            self.loop.give_up()
+        self.loop.now += timeout or 0.0
         return []
 
 
@@ -38,11 +38,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _Selector()
         selector.loop = self
         self.now = 0.0
+        self.is_stuck = False
+        self.main: asyncio.Task[Any] | None = None
         super().__init__(selector)
 
     def time(self) -> float:
         """Return the virtual seconds since the start."""
         return self.now
+
+    def give_up(self) -> None:
+        """Cancel the main task: nothing else can ever happen.
+
+        Raises:
+            DeadlockError: If that was done before and was of no use.
+        """
+        if self.is_stuck or self.main is None:
+            raise DeadlockError("everybody waits, and nobody can be cancelled")
+        self.is_stuck = True
+        self.main.cancel()
 
 
 class VirtualClock:
@@ -71,4 +84,16 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
         DeadlockError: If it waits for what cannot come.
     """
     with asyncio.Runner(debug=False, loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        try:
+            return runner.run(_watched(main, loop))
+        except asyncio.CancelledError:
+            if not loop.is_stuck:
+                raise
+    raise DeadlockError("everybody waits, and nothing is left that could come")
+
+
+async def _watched(main: Coroutine[Any, Any, T], loop: VirtualLoop) -> T:
+    loop.main = asyncio.current_task()
+    return await main
