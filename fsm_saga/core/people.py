@@ -100,7 +100,7 @@ def approval_answered(work: Work, event: e.ApprovalAnswered) -> None:
 
     Raises:
         EventRefusedError: If the step does not wait for approval, what it would do is not
-            what the person saw, or the time to approve is over.
+            what the person saw, the time to approve is over, or the saga may be about to go back.
     """
     step = work.step(event.step)
     name = str(work.spec(event.step).step_id)
@@ -112,6 +112,9 @@ def approval_answered(work: Work, event: e.ApprovalAnswered) -> None:
         )
     if step.expires_at is not None and event.at >= step.expires_at:
         raise _refused(work, f"the time to approve step {name!r} is over")
+    is_turning = work.draft.failing or work.draft.stop is not None
+    if event.is_granted and is_turning and work.draft.way_back() is not WayBack.CLOSED:
+        raise _refused(work, "it may be about to go back, and starts nothing until that is known")
     if not event.is_granted:
         work.write(r.ApprovalDenied(at=work.at, step=event.step, by=event.by, note=event.note))
         return
