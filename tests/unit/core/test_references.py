@@ -109,6 +109,41 @@ def test_what_only_looks_like_a_reference_is_refused(code: str, text: str) -> No
     assert scan_key(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x $output.step_1", "inside a longer text"),
+        ("x" * 2000 + "$output", "inside a longer text"),
+        ("$input.x" + ".a" * LIMITS.reference_max, "longer than 1024 characters"),
+        ("${x}", "uses ${...}"),
+        ("$$x", "two dollar signs"),
+        ("$output.step_1 .x", "holds a space"),
+        ("$env.x", "names 'env'"),
+        ("$output.step_1.", "an empty part"),
+        ("$output.", "an empty part"),
+        ("$input..x", "an empty part"),
+        ("$output.step_1.x[0]", "uses brackets"),
+        ("$input.x[0]", "uses brackets"),
+        ("$output", "does not say which step"),
+        ("$output.1.x", "does not say which step"),
+        ("$input", "does not say which input"),
+        ("$input:x", "does not say which input"),
+        ("$output.step_1.x()", "not a dotted path of names"),
+        ("$input.x*2", "not a dotted path of names"),
+    ],
+)
+def test_a_refusal_names_the_slip(text: str, why: str) -> None:
+    with pytest.raises(ReferenceRefused) as refused:
+        scan(text)
+    assert why in refused.value.why
+
+
+def test_a_missing_reference_that_is_the_whole_template_is_at_its_root() -> None:
+    with pytest.raises(ReferenceMissing, match=r"^'\$input\.y' at / cannot") as missing:
+        made("$input.y").resolve({}, {})
+    assert missing.value.pointer == ""
+
+
 def test_a_refusal_shows_only_the_beginning_of_a_long_text() -> None:
     with pytest.raises(ReferenceRefused) as refused:
         scan("$secret." + "x" * 5000)

@@ -126,11 +126,13 @@ def test_the_width_is_the_size_of_the_largest_antichain(needs: Needs) -> None:
     assert graph_of(needs).width == largest_antichain(needs)
 
 
-def test_levels_alone_would_give_too_small_a_width() -> None:
-    # Two chains of three beside one of one: at no level are there three steps side by side,
-    # and a greedy cover by chains is not the smallest here.
-    needs: Needs = ((), (0,), (0,), (1,), (1, 2), (3, 4), (2,))
-    assert graph_of(needs).width == largest_antichain(needs) == 3
+def test_neither_bound_alone_would_give_the_width() -> None:
+    # A greedy cover needs a third chain for the last step; two are enough.
+    needs: Needs = ((), (), (0, 1), (0,))
+    assert graph_of(needs).width == largest_antichain(needs) == 2
+    # The two levels have one step each beside a chain that is longer than both.
+    needs = ((), (0,), (), (2,), (3,), (1, 4), (1,), (4,))
+    assert graph_of(needs).width == largest_antichain(needs)
 
 
 @pytest.mark.parametrize("seed", range(5))

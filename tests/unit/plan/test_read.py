@@ -100,6 +100,12 @@ def test_the_hint_names_the_slip(text: str, expected: str) -> None:
     assert expected in hint(text)
 
 
+def test_a_top_level_that_is_no_object_is_named() -> None:
+    for text, what in [("NaN", "a number"), ("[1]", "a list"), ('"x"', "'x'"), ("7", "7")]:
+        with pytest.raises(PlanError, match=f"The text is {what}, not an object"):
+            read_json(text)
+
+
 def test_a_syntax_problem_says_where() -> None:
     with pytest.raises(PlanError, match="line 2, column 6"):
         read_json('{"a": 1,\n "b" 2}')
@@ -131,6 +137,12 @@ def test_limits_count_to_the_limit_and_not_beyond() -> None:
 
 def test_escapes_do_not_count_as_characters() -> None:
     assert codes('{"a": "' + "\\u00e9" * 10 + '"}', SMALL) == []
+
+
+def test_bad_numbers_are_told_apart_and_shown_in_short() -> None:
+    infinite, large = read_json('{"a": 1e999, "b": ' + "9" * 5000 + "}").problems
+    assert infinite.message == "1e999 is not a finite number."
+    assert large.message == "The number 999999999999999999999999... does not fit into 64 bits."
 
 
 def test_a_key_that_is_too_long_is_dropped_with_what_stands_under_it() -> None:
