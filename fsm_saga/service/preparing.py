@@ -13,9 +13,11 @@ import orjson
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.program import Program
+from fsm_saga.errors import PlanError
 from fsm_saga.machine.compile import Declared, compile_plan, declare
 from fsm_saga.plan.lint import check_plan
 from fsm_saga.plan.model import Plan
+from fsm_saga.plan.order import input_problems
 
 KEPT_MAX = 512
 
@@ -94,6 +96,9 @@ class Preparer:
             check_plan(plan, self._catalogue, allowed=self._allowed, is_open=is_open)
             declared = declare(plan, self._catalogue)
             _keep(self._declared, key, declared)
+        elif problems := tuple(input_problems(plan)):
+            # The one verdict that hangs on the inputs' values: a path that leads into them.
+            raise PlanError(problems)
         program = compile_plan(plan, declared, is_open=is_open, undoes=undoes)
         return Prepared(task_id=plan.task_id, body=body, declared=declared, program=program)
 
