@@ -84,7 +84,11 @@ class Office:
         """Write a plan that takes these things in order; ``step_2`` goes into its second step."""
         steps = []
         for number, thing in enumerate(things, start=1):
-            undo = {"tool": "give_back", "params": {"id": f"$output.step_{number}.id"}}
+            undo = {
+                "tool": "give_back",
+                "params": {"id": f"$output.step_{number}.id"},
+                "retry": {"attempts": 2, "delay_s": 0.01},
+            }
             step = {"step_id": number, "tool": "take", "params": {"what": thing}, "rollback": undo}
             steps.append(step | (step_2 if number == 2 else {}))
         path = self.folder / f"{name}.json"

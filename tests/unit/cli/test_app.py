@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import typer.main
 
 from fsm_saga.cli import app as cli
-from fsm_saga.cli.commands import load_command
+from fsm_saga.cli.commands import Listed, load_command
 from tests.unit.cli.desk import Desk
 
 
@@ -18,9 +20,7 @@ def test_the_list_of_commands_is_complete(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("listed", cli.COMMANDS, ids=lambda listed: listed.name)
-def test_each_command_says_what_it_does_and_gives_an_example(
-    desk: Desk, listed: cli.Listed
-) -> None:
+def test_each_command_says_what_it_does_and_gives_an_example(desk: Desk, listed: Listed) -> None:
     ended = desk.type(listed.name, "--help")
 
     assert ended.code == 0
@@ -88,6 +88,6 @@ def test_completion_knows_commands_and_options(desk: Desk, monkeypatch: pytest.M
 
 def test_commands_are_not_imported_before_they_are_used() -> None:
     # The group knows names and summaries only; what it lists are stand-ins without parameters.
-    group = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(cli.app)
     for command in group.commands.values():
         assert [p.name for p in command.params] == []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -51,27 +50,12 @@ def test_the_ending_of_the_name_says_the_format(desk: Desk, name: str, beginning
     assert (desk.folder / name).read_bytes().startswith(beginning)
 
 
-def test_the_format_may_be_named_and_bytes_may_go_to_stdout(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    desk = Desk(tmp_path, as_text(capfdbinary))
+def test_the_format_may_be_named_and_goes_to_stdout_as_it_goes_to_a_file(desk: Desk) -> None:
     plan = desk.plan("a")
-    from_stdout = desk.type("diagram", plan, "--format", "svg", "-o", "-").out
-    named = str(tmp_path / "picture")
-    assert desk.type("diagram", plan, "--format", "svg", "-o", named).code == 0
+    printed = desk.type("diagram", plan, "--format", "svg", "-o", "-").out
 
-    assert Path(named).read_text() == from_stdout
-
-
-def as_text(capture: pytest.CaptureFixture[bytes]) -> Any:
-    """Return a capture of bytes that is read as text."""
-
-    class Texts:
-        def readouterr(self) -> Any:
-            printed = capture.readouterr()
-            return type(printed)(printed.out.decode(), printed.err.decode())
-
-    return Texts()
+    assert desk.type("diagram", plan, "--format", "svg", "-o", "picture").code == 0
+    assert (desk.folder / "picture").read_text(encoding="utf-8") == printed
 
 
 def test_as_json_it_says_where_the_picture_is(desk: Desk) -> None:

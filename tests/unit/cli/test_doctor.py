@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from importlib import metadata
 from typing import NamedTuple
 
 import apsw
@@ -106,7 +107,7 @@ def test_what_a_machine_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "sqlite_library", lambda: old)
     monkeypatch.setattr(checks, "available_renderers", lambda: iter(()))
     monkeypatch.setattr(checks, "cjk_font_available", lambda: False)
-    monkeypatch.setattr(checks.metadata, "version", lambda _name: "9.1.0")
+    monkeypatch.setattr(metadata, "version", lambda _name: "9.1.0")
     found = {finding.name: finding for finding in machine_findings()}
 
     assert [f.level for f in found.values()] == [

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from fsm_saga.cli import watch
+from fsm_saga.coordinator.driver import is_at_rest
 from fsm_saga.core.saga import Saga
 from fsm_saga.plan.model import Plan
 from fsm_saga.service.engine import Engine
@@ -27,7 +28,6 @@ def plan_of(name: str) -> Plan:
 def has_looked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Look often, and tell when the first look is over."""
     looked = threading.Event()
-    is_at_rest = watch.is_at_rest
 
     def note_look(saga: Saga) -> bool:
         looked.set()
