@@ -404,6 +404,7 @@ def _plan_grown(work: Work, event: e.PlanGrown) -> None:
             saga_id=draft.saga_id,
             state=str(draft.state),
         )
+    _check_base(work, event.base_hash)
     work.write(
         r.StepsAppended(
             at=work.at,
@@ -430,9 +431,22 @@ def _plan_close_asked(work: Work, event: e.PlanCloseAsked) -> None:
             saga_id=draft.saga_id,
             state=str(draft.state),
         )
+    _check_base(work, event.program.plan_hash)
     # The open machine makes the move; the closed one has no state behind its last step.
     work.move(SagaEvent.PLAN_CLOSED)
     work.write(r.PlanClosed(at=work.at), event.program)
+
+
+def _check_base(work: Work, base_hash: str | None) -> None:
+    """Refuse a plan that was made from an older one: it lacks steps that may have started."""
+    draft = work.draft
+    if base_hash not in (None, draft.program.plan_hash):
+        raise EventRefusedError(
+            f"Saga {draft.saga_id!r} in state {draft.state} refused this: its plan has grown since "
+            "it was read. Nothing was changed; look at it again.",
+            saga_id=draft.saga_id,
+            state=str(draft.state),
+        )
 
 
 def _human_answered(work: Work, event: e.HumanAnswer) -> None:

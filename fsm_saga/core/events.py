@@ -135,11 +135,16 @@ class CallsOffered(HumanAnswer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanGrown(Event):
-    """Steps were appended; ``program`` is compiled from the whole new plan."""
+    """Steps were appended; ``program`` is compiled from the whole new plan.
+
+    ``base_hash`` is the hash of the plan that they were appended to, or None if nothing else can
+    have grown it.
+    """
 
     program: Program
     plan: Mapping[str, Any]
     tools: Mapping[str, Any]
+    base_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import orjson
 
 from fsm_saga.core import events as e
 from fsm_saga.core.contract import ToolFacts
+from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.references import ReferenceMissing, Template, name_keys
 from fsm_saga.core.saga import Saga
 from fsm_saga.errors import CommandError
 from fsm_saga.machine.compile import contract_as_json
 from fsm_saga.plan.lint import Call
+from fsm_saga.tools.output import BadOutputError, json_output
 
 ANSWER_KINDS = (
     "cancel",
@@ -62,11 +64,57 @@ class Answer:
         """Return the answer that ``as_json`` wrote.
 
         Raises:
-            CommandError: If it is of an unknown kind.
+            CommandError: If it is no answer that is known here; it may come from another version.
         """
-        if kind not in ANSWER_KINDS:
-            raise CommandError(f"An answer {kind!r} is not known here. Nothing was changed.")
-        return Answer(kind=kind, **body)
+        unknown = sorted(set(body) - _BODY_NAMES)
+        if unknown:
+            raise CommandError(
+                f"An answer {kind!r} with {', '.join(map(repr, unknown))} is not known here. "
+                "Nothing was changed."
+            )
+        return checked(Answer(kind=kind, **body))
+
+
+_BODY_NAMES = frozenset(field.name for field in fields(Answer)) - {"kind"}
+
+
+def checked(answer: Answer) -> Answer:
+    """Return the answer with its output as plain JSON, once a journal can hold all of it.
+
+    Raises:
+        CommandError: If it cannot.
+    """
+    if answer.kind not in ANSWER_KINDS:
+        raise CommandError(f"An answer {answer.kind!r} is not known here. Nothing was changed.")
+    for name in ("by", "note", "digest"):
+        _check_text(name, getattr(answer, name))
+    if isinstance(answer.step_id, str):
+        _check_text("step_id", answer.step_id)
+    if not isinstance(answer.step_id, int | str | None):
+        raise CommandError(f"{answer.step_id!r} names no step. Nothing was changed.")
+    if not isinstance(answer.position, int | None):
+        raise CommandError(f"{answer.position!r} is no position. Nothing was changed.")
+    if answer.kind != "output":
+        return answer
+    try:
+        return replace(answer, value=json_output(answer.value))
+    except BadOutputError as error:
+        raise CommandError(f"This output was refused: {error}. Nothing was changed.") from error
+
+
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise CommandError(f"{name} is {type(text).__name__}, not a text. Nothing was changed.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise CommandError(
+            f"{name} has half a character (a lone surrogate). Nothing was changed."
+        ) from None
+    if size > LIMITS.string_max:
+        raise CommandError(
+            f"{name} has {size} bytes, and {LIMITS.string_max} are allowed. Nothing was changed."
+        )
 
 
 def answer_event(

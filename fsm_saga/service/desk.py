@@ -18,7 +18,7 @@ from fsm_saga.errors import FsmSagaError, StoreError, UnknownSagaError
 from fsm_saga.plan.lint import check_calls
 from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Append, Command
-from fsm_saga.service.answers import Answer, answer_event, calls_text
+from fsm_saga.service.answers import Answer, answer_event, calls_text, checked
 from fsm_saga.service.growing import grown_plan
 from fsm_saga.service.preparing import Prepared, Preparer
 
@@ -56,6 +56,7 @@ class Desk:
             CommandError: If the answer itself cannot be used.
             PlanError: If the calls or steps in it are refused.
         """
+        answer = checked(answer)
         driver = self._coordinator.driver(saga_id)
         if driver is None:
             saga = await self.stored(saga_id)
@@ -70,9 +71,10 @@ class Desk:
     async def _event(self, saga: Saga, answer: Answer) -> e.Event:
         at = self._clock.now()
         if answer.kind == "amend":
-            grown = grown_plan(await self.plan_of(saga.saga_id), answer.value)
+            plan = await self.plan_of(saga.saga_id)
+            grown = grown_plan(plan, answer.value)
             prepared = self._preparer.prepare(grown, is_open=saga.program.is_open)
-            return plan_grown(prepared, at=at)
+            return plan_grown(prepared, base=plan, at=at)
         if answer.kind == "calls":
             plan = await self.plan_of(saga.saga_id)
             checked = check_calls(
@@ -166,9 +168,15 @@ class Desk:
         return {"ok": True, "message": "", "state": str(saga.state), "outcome": outcome}
 
 
-def plan_grown(prepared: Prepared, *, at: float) -> e.PlanGrown:
-    """Return the event that gives a saga its grown plan."""
-    return e.PlanGrown(at=at, program=prepared.program, plan=prepared.body, tools=prepared.declared)
+def plan_grown(prepared: Prepared, *, base: Plan, at: float) -> e.PlanGrown:
+    """Return the event that gives a saga a plan that was grown from ``base``."""
+    return e.PlanGrown(
+        at=at,
+        program=prepared.program,
+        plan=prepared.body,
+        tools=prepared.declared,
+        base_hash=base.content_hash(),
+    )
 
 
 def tools_of(program: Program) -> set[str]:

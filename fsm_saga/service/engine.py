@@ -357,16 +357,16 @@ class Engine:
         event = e.Submitted(at=self.clock.now(), plan=prepared.body, tools=prepared.declared)
         return await self.coordinator.submit(plan.task_id, prepared.program, event)
 
-    async def grow(self, saga_id: str, plan: Plan) -> Decision:
-        """Give an open saga a plan that has more steps.
+    async def grow(self, saga_id: str, plan: Plan, *, base: Plan) -> Decision:
+        """Give an open saga a plan that was grown from its plan, ``base``.
 
         Raises:
             PlanError: If the grown plan is refused; nothing was changed.
-            EventRefusedError: If the saga no longer goes forward.
+            EventRefusedError: If the saga no longer goes forward, or its plan is not ``base``.
         """
         driver = await self._driver(saga_id)
         prepared = self._preparer.prepare(plan, is_open=driver.saga.program.is_open)
-        return await driver.command(plan_grown(prepared, at=self.clock.now()))
+        return await driver.command(plan_grown(prepared, base=base, at=self.clock.now()))
 
     async def close_plan(self, saga_id: str) -> Saga:
         """Say that an open saga gets no more steps."""

@@ -27,6 +27,7 @@ from fsm_saga.plan.model import Plan
 from fsm_saga.plan.read import read_json, read_value
 from fsm_saga.service.answers import text_of_object
 from fsm_saga.tools.python import Tool
+from fsm_saga.tools.wording import error_line
 
 if TYPE_CHECKING:
     from fsm_saga.service.engine import Engine
@@ -105,8 +106,7 @@ class GrowingSaga:
                 raise self._failed(view.saga)
             return
         try:
-            note = f"{type(error).__name__}: {error}"[:300]
-            await self._engine.cancel(self.saga_id, by="agent", note=note)
+            await self._engine.cancel(self.saga_id, by="agent", note=error_line(error))
         except EventRefusedError as refused:
             # It has turned round by itself, or the point of no return is passed.
             error.add_note(str(refused))
@@ -134,11 +134,11 @@ class GrowingSaga:
         plain = TypeAdapter(Any).dump_python(params, mode="json")
         async with self._turn:
             index = self._next
-            self._next += 1
             if index < self._recorded:
                 self._check_same(index, name, plain)
             else:
                 await self._append(name, plain)
+            self._next += 1
         step = await self._settled(index)
         self._finished.append(index)
         return known.load_output(step.output) if known is not None else step.output
@@ -166,7 +166,7 @@ class GrowingSaga:
         if self._plan is None:
             await self._engine.submit_open(plan)
         else:
-            await self._engine.grow(self.saga_id, plan)
+            await self._engine.grow(self.saga_id, plan, base=self._plan)
         self._plan = plan
 
     async def _settled(self, index: int) -> StepState:
