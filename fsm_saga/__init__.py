@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fsm_saga.service.view import SagaView, StepView
     from fsm_saga.tools.check import CheckAnswer
     from fsm_saga.tools.context import CallContext
-    from fsm_saga.tools.python import tool
+    from fsm_saga.tools.python import Tool, tool
 
 __version__ = "0.1.0"
 
@@ -70,6 +70,7 @@ __all__ = [
     "StoreLockedError",
     "StoreUnavailableError",
     "StoreVersionError",
+    "Tool",
     "ToolsError",
     "UnknownSagaError",
     "__version__",
@@ -83,6 +84,7 @@ _ELSEWHERE = {
     "Plan": "fsm_saga.plan.model",
     "SagaView": "fsm_saga.service.view",
     "StepView": "fsm_saga.service.view",
+    "Tool": "fsm_saga.tools.python",
     "tool": "fsm_saga.tools.python",
 }
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 
-from fsm_saga import CallContext, Engine, tool
+from fsm_saga import CallContext, Engine, Tool, tool
 
 BUDGET = 2_000
 FARES = {"CA1234": 1_280, "MU5102": 990, "HO1256": 1_410}
@@ -119,7 +120,7 @@ async def cancel_stay(order_id: str, ctx: CallContext) -> Refund:
     return PURSE.give_back(order_id, req_id=ctx.req_id)
 
 
-TOOLS = [find_flights, book_flight, cancel_flight, book_stay, cancel_stay]
+TOOLS: list[Tool[..., Any]] = [find_flights, book_flight, cancel_flight, book_stay, cancel_stay]
 
 
 async def travel(engine: Engine, *, saga_id: str, house: str) -> int:

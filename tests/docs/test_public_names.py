@@ -35,6 +35,7 @@ PUBLIC = [
     "StoreLockedError",
     "StoreUnavailableError",
     "StoreVersionError",
+    "Tool",
     "ToolsError",
     "UnknownSagaError",
     "__version__",
