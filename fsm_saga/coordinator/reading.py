@@ -10,7 +10,7 @@ from fsm_saga.core.decide import fold
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import PlanClosed, Record, SagaSubmitted, StepsAppended
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import CorruptRecordError
+from fsm_saga.errors import CorruptRecordError, InvariantBrokenError
 from fsm_saga.machine.compile import Declared, compile_plan
 from fsm_saga.plan.model import Plan
 
@@ -68,7 +68,15 @@ def read_saga(journal: Iterable[Record]) -> tuple[Saga, JournalReader]:
         CorruptRecordError: If the journal cannot be read as one saga.
     """
     reader = JournalReader()
-    return fold(journal, reader.program_of), reader
+    try:
+        return fold(journal, reader.program_of), reader
+    except InvariantBrokenError as error:
+        # What comes from a disk is input: one journal that makes no sense is no bug that has to
+        # stop the others.
+        raise CorruptRecordError(
+            f"A journal cannot be read as one saga: {error.message}. The saga is left alone; other "
+            "sagas are not affected."
+        ) from error
 
 
 def read_saga_at(journal: Sequence[Record], position: int) -> Saga:
