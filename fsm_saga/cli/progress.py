@@ -41,7 +41,7 @@ class Progress(Protocol):
     """Shows what becomes of sagas. ``show`` never waits and never fails."""
 
     def show(self, saga: Saga, records: Sequence[Record]) -> None:
-        """Show a saga after these records, the last ones of its journal."""
+        """Show a saga after these records, the last of its journal; without any, as it stands."""
 
 
 class Silence:
@@ -60,7 +60,7 @@ class Lines:
         self._thread.start()
 
     def show(self, saga: Saga, records: Sequence[Record]) -> None:
-        """Queue a line for each record."""
+        """Queue a line for each record, or one for where the saga stands."""
         self._queue.put((saga, tuple(records)))
 
     def close(self) -> None:
@@ -71,6 +71,9 @@ class Lines:
     def _print(self) -> None:
         while (change := self._queue.get()) is not None:
             saga, records = change
+            if not records:
+                when = time_text(saga.updated_at, has_milliseconds=True)
+                print_line((when, "dim"), "  ", *headline(view_of(saga)))
             first = saga.position - len(records)
             for position, record in enumerate(records, start=first):
                 print_record(saga.saga_id, SagaRecord(position, record, saga.program))

@@ -90,6 +90,7 @@ class _Order:
 
 async def _run(order: _Order, progress: Progress) -> SagaView:
     """Run the plan here; where another process runs this very saga, follow it instead."""
+    shown = 0
     while True:
         try:
             return await _drive(order, progress)
@@ -99,7 +100,9 @@ async def _run(order: _Order, progress: Progress) -> SagaView:
                 raise
             if is_at_rest(view.saga):
                 return view
-            progress.show(view.saga, ())
+            if view.position != shown:
+                shown = view.position
+                progress.show(view.saga, ())
         await asyncio.sleep(LOCK_POLL_S)
 
 

@@ -51,7 +51,7 @@ def watch(
     """Follow sagas live and stop when they rest: ended, or waiting for a person.
 
     Reads the store only, so it may run beside the process that runs the sagas. In a pipe it
-    prints a line for each change from now on.
+    prints where each saga stands and then a line for each change.
     """
     if is_forever and as_json:
         raise typer.BadParameter("one JSON document has an end.", param_hint="'--forever'")

@@ -322,7 +322,8 @@ def test_a_reader_that_does_not_read_does_not_hold_the_saga_up(office: Office) -
 def test_watch_follows_a_saga_that_another_process_runs(office: Office) -> None:
     running = office.start_slow("run", office.plan("slow", "b"))
     watching = office.start("watch", "trip", has_tools=False)
-    time.sleep(1.0)  # nothing outside shows that it has begun to look
+    assert watching.stdout is not None
+    assert "trip  EXECUTING(1)" in watching.stdout.readline()
     office.open_gate()
     out, err = watching.communicate(timeout=TIMEOUT_S)
     running.communicate(timeout=TIMEOUT_S)
@@ -374,6 +375,18 @@ def test_json_on_a_terminal_is_one_document_without_colours(office: Office) -> N
     document = written[written.index("{") :]
     assert json.loads(document)["state"] == "DONE"
     assert "\x1b" not in document
+
+
+def test_bench_measures_and_prints_one_document(office: Office) -> None:
+    words = ("bench", "--quick", "--repeats", "1", "--store", "memory://")
+    as_json = office.type(*words, "--json", has_tools=False)
+    text = office.type(*words, has_tools=False)
+
+    assert (as_json.returncode, text.returncode) == (0, 0)
+    assert json.loads(as_json.stdout)["settings"]["repeats"] == 1
+    assert as_json.stderr == ""
+    assert "round 1 of 1" in text.stderr
+    assert "(" in text.stdout
 
 
 def test_help_does_not_wait_for_what_it_does_not_need(office: Office) -> None:

@@ -117,6 +117,14 @@ def test_lines_come_in_order_and_are_all_there_when_it_is_closed(
     assert all(line.endswith("t  the plan is closed") for line in said[1::2])
 
 
+def test_a_saga_without_a_change_is_a_line_with_its_state(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_progress(as_json=False) as progress:
+        progress.show(saga_of(StepStatus.RUNNING), ())
+    assert capsys.readouterr().out.endswith("  t  EXECUTING(1)\n")
+
+
 def test_with_json_and_no_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with open_progress(as_json=True) as progress:
         assert isinstance(progress, Silence)
