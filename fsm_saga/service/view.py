@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fsm_saga.coordinator.driver import head_of
 from fsm_saga.core.people import choices
 from fsm_saga.core.saga import Saga, StepState, UndoState
 from fsm_saga.core.states import Phase, StepStatus
@@ -123,6 +124,7 @@ class SagaView:
             "created_at": saga.created_at,
             "updated_at": saga.updated_at,
             "undo_of": saga.undo_of,
+            "waits_for": head_of(saga).waits_for,
             "needs": list(self.needs),
             "steps": [step.as_json() for step in self.steps],
         }

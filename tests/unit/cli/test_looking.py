@@ -41,7 +41,6 @@ def test_the_heads_of_list_say_what_show_says(desk: Desk) -> None:
     shown = desk.show()
 
     assert "steps" not in head
-    assert head.pop("waits_for") == ""
     assert {name: shown[name] for name in head} == head
 
 
