@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fsm_saga.core.backward import UNDO_RETRY
 from fsm_saga.core.program import StepSpec
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Phase
 from fsm_saga.errors import CommandError
 from fsm_saga.plan.model import Plan
+
+
+# As patient as an undo on the way back is.
+_RETRY = {
+    "attempts": UNDO_RETRY.attempt_max,
+    "delay_s": UNDO_RETRY.delay_s,
+    "delay_s_max": UNDO_RETRY.delay_s_max,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,7 @@ class UndoPlan:
                     "params": params,
                     "depends_on": after,
                     "kind": "retriable",
+                    "retry": _RETRY,
                 }
             )
         return Plan.of(
