@@ -1,0 +1,130 @@
+"""The search finds what is wrong: each planted bug breaks the property that it should break.
+
+A search that finds nothing proves nothing until it has been seen to find something.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fsm_saga.core.contract import ToolContract as Promises
+from fsm_saga.core.states import DoubtExit
+from fsm_saga.machine.properties import PROPERTIES
+from fsm_saga.machine.verify import Verification, verify_program
+from tests.modelcheck.programs import (
+    APPROVED,
+    CHECKED,
+    COMPENSATABLE,
+    FENCED,
+    PIVOT,
+    RETRIABLE,
+    TWICE,
+    Step,
+    make_program,
+)
+from tests.modelcheck.zoo import DECIDERS, PATCHES, with_exit
+
+CHAIN = make_program((COMPENSATABLE, COMPENSATABLE))
+BESIDE = make_program((COMPENSATABLE, COMPENSATABLE), ((), ()))
+TO_PIVOT = make_program((COMPENSATABLE, PIVOT, RETRIABLE))
+FORGETFUL = make_program((Step(contract=Promises(sticky_failures=False), retry=TWICE),))
+
+CAUGHT_BY_DECIDER = [
+    ("bad output is a failure", CHAIN, "C2"),
+    ("time-out is a failure", CHAIN, "C2"),
+    ("lost undo is done", CHAIN, "C2"),
+    ("absent is refused", make_program((CHECKED,)), "C2"),
+    ("id per attempt", CHAIN, "INV-2"),
+    ("params made anew", CHAIN, "INV-3"),
+    ("sent twice", CHAIN, "SENT"),
+    ("retries lost", CHAIN, "SENT"),
+    ("undoes itself", CHAIN, "INV-2"),
+    ("timers ignored", CHAIN, "END"),
+    ("state beside the journal", CHAIN, "INV-6"),
+    ("cancelled for good", CHAIN, "INV-11"),
+    ("ends reopened", CHAIN, "C11"),
+    ("refusal is done", CHAIN, "C1"),
+    ("refusal is done", CHAIN, "C3"),
+    ("one too many", CHAIN, "INV-10"),
+    ("breaks", CHAIN, "TOTAL"),
+    ("refuses approvals", make_program((APPROVED,)), "TOTAL"),
+]
+CAUGHT_BY_PATCH = [
+    ("undo in any order", CHAIN, "INV-8"),
+    ("undo beside siblings", BESIDE, "INV-7"),
+    ("launch without needs", CHAIN, "INV-5"),
+    ("way back is always open", TO_PIVOT, "INV-12"),
+    ("always compensated", CHAIN, "OUTCOME"),
+    ("refusals trusted", FORGETFUL, "C2"),
+    (
+        "crash in an undo leaves no trace",
+        make_program((Step(undo_contract=Promises(sticky_failures=False)),)),
+        "X1",
+    ),
+    (
+        "everything is remembered",
+        make_program((Step(contract=Promises(retention_s=60.0)),)),
+        "X1",
+    ),
+    ("people have no answer", CHAIN, "ASKED"),
+    ("retry for ever", CHAIN, "REST"),
+]
+# Exits that are unsafe for tools without the promise that they rest on.
+UNSAFE_EXITS = [
+    ("compensate now, without a tombstone", COMPENSATABLE, DoubtExit.COMPENSATE_NOW, "INV-9"),
+    ("compensate now, and a late copy", COMPENSATABLE, DoubtExit.COMPENSATE_NOW, "C2"),
+    (
+        "resend without dedupe",
+        Step(contract=Promises(dedupe=False), undo_retry=TWICE),
+        DoubtExit.COMPENSATE_NOW,
+        "C2",
+    ),
+]
+
+
+def check_caught(found: Verification, code: str) -> None:
+    broken = {violation.code: violation for violation in found.violations}
+    assert code in broken, f"{code} holds, broken are {sorted(broken)}"
+    assert not found.is_sound
+    path = broken[code].path
+    assert path[0].event == "submitted"
+    assert broken[code].title == PROPERTIES[code]
+    assert f"{code}: " in found.as_text()
+
+
+@pytest.mark.parametrize(("name", "program", "code"), CAUGHT_BY_DECIDER)
+def test_a_spoilt_decision_is_caught(name: str, program: object, code: str) -> None:
+    found = verify_program(program, configuration_max=5_000, decider=DECIDERS[name])  # type: ignore[arg-type]
+    check_caught(found, code)
+
+
+@pytest.mark.parametrize(("name", "program", "code"), CAUGHT_BY_PATCH)
+def test_a_broken_core_is_caught(
+    name: str, program: object, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PATCHES[name](monkeypatch)
+    found = verify_program(program, configuration_max=5_000)  # type: ignore[arg-type]
+    check_caught(found, code)
+
+
+@pytest.mark.parametrize(("name", "step", "exit_", "code"), UNSAFE_EXITS)
+def test_an_unsafe_exit_is_caught(name: str, step: Step, exit_: DoubtExit, code: str) -> None:
+    program = with_exit(make_program((step,)), exit_)
+    check_caught(verify_program(program), code)
+
+
+def test_the_same_exit_is_proven_where_the_tool_keeps_late_copies_out() -> None:
+    program = with_exit(make_program((FENCED,)), DoubtExit.COMPENSATE_NOW)
+    assert verify_program(program).is_proven
+
+
+def test_every_bug_of_the_zoo_is_put_to_the_search() -> None:
+    assert {name for name, _, _ in CAUGHT_BY_DECIDER} == set(DECIDERS)
+    assert {name for name, _, _ in CAUGHT_BY_PATCH} == set(PATCHES)
+
+
+def test_the_zoo_breaks_every_property() -> None:
+    """What no bug breaks has not been seen to be looked at."""
+    caught = {code for _, _, code in (*CAUGHT_BY_DECIDER, *CAUGHT_BY_PATCH)}
+    caught |= {code for _, _, _, code in UNSAFE_EXITS}
+    assert set(PROPERTIES) - caught == set()
