@@ -13,7 +13,6 @@ from fsm_saga.core.states import Phase
 from fsm_saga.errors import CommandError
 from fsm_saga.plan.model import Plan
 
-
 # As patient as an undo on the way back is.
 _RETRY = {
     "attempts": UNDO_RETRY.attempt_max,
