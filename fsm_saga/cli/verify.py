@@ -68,14 +68,19 @@ def verify(
             "--limit", metavar="N", min=1, help="How many configurations to search at most."
         ),
     ] = CONFIGURATION_MAX,
+    is_strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit 3 if the plan is too large to search as a whole."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Try every order of events that a plan can meet, crashes and lost answers included.
 
     What runs in the search is what runs in production. Nothing is called.
 
-    Exit codes: 0 every property is proven, 1 one fails (with the way to it), 2 the plan is
-    refused, 3 undecided: none fails, but the plan is too large to search as a whole.
+    Exit codes: 0 every property is proven, or none was found broken in what was sampled of a
+    plan that is too large (the first line says which; with --strict that is 3), 1 one fails
+    (with the way to it), 2 the plan is refused.
     """
     specs = tool_specs(tools)
     try:
@@ -85,7 +90,10 @@ def verify(
             note("No tools were given: add --tools MODULE_OR_FILE, or --assume-tools.")
         raise
     result = verify_program(program, configuration_max=limit)
-    return report_verification(program, result, picture=picture, as_json=as_json)
+    code = report_verification(program, result, picture=picture, as_json=as_json)
+    if code == EXIT_PROVEN and is_strict and not result.is_proven:
+        return EXIT_UNDECIDED
+    return code
 
 
 def report_verification(
@@ -106,8 +114,8 @@ def report_verification(
     if not result.is_sound:
         return EXIT_BROKEN
     if not result.is_proven and not as_json:
-        note("Undecided: raise --limit, or split the plan.")
-    return EXIT_PROVEN if result.is_proven else EXIT_UNDECIDED
+        note("Not proven, only sampled: raise --limit, or split the plan.")
+    return EXIT_PROVEN
 
 
 def path_picture(violation: Violation) -> Picture:

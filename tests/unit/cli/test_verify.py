@@ -41,11 +41,12 @@ def test_a_refused_plan_is_told_how_to_be_verified_without_its_tools(desk: Desk)
     assert "--assume-tools" in desk.type("verify", desk.plan("a")).err
 
 
-def test_a_plan_that_is_too_large_for_the_limit_is_undecided(desk: Desk) -> None:
-    ended = desk.type("verify", desk.plan("a", "b"), "--assume-tools", "--limit", "5")
+def test_a_plan_that_is_too_large_for_the_limit_is_only_sampled(desk: Desk) -> None:
+    typed = ("verify", desk.plan("a", "b"), "--assume-tools", "--limit", "5")
+    ended, strict = desk.type(*typed), desk.type(*typed, "--strict")
 
-    assert ended.code == 3
-    assert "raise --limit" in ended.err
+    assert (ended.code, strict.code) == (0, 3)
+    assert "only sampled: raise --limit" in ended.err
     assert "Proven" not in ended.out
 
 
