@@ -128,7 +128,9 @@ class Ledgers:
 class Space:
     """All configurations of one program, made on demand."""
 
-    def __init__(self, program: Program, *, decider: Decide = decide) -> None:
+    def __init__(
+        self, program: Program, *, decider: Decide = decide, has_doubles: bool = False
+    ) -> None:
         self.program = program
         self.decide = decider
         self.decided = 0
@@ -137,7 +139,7 @@ class Space:
         self.outputs = {spec.index: sample_output(program, spec.index) for spec in program.steps}
         self._names = Normaliser()
         self._node_of: dict[Key, Node] = {}
-        worlds = [StepWorld(spec) for spec in program.steps]
+        worlds = [StepWorld(spec, has_doubles=has_doubles) for spec in program.steps]
         self._is_steady = [(world.is_steady, world.is_undo_steady) for world in worlds]
         self._tables = [[Table(world, act, self.ledgers) for act in Act] for world in worlds]
         self._twins, self._orders = mirrors(program)

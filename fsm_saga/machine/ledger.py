@@ -6,8 +6,9 @@ copy of a refused call may still take effect, without ``fenced_compensation`` th
 that has not arrived leaves no trace, and the call may arrive afterwards.
 
 What happens to a call is split into small acts. Each act either cannot happen as things stand
-(None) or gives the new state of the ledger; chance is a choice between acts. One assumption
-goes in: after ``retention_s`` no copy of a call is still on its way.
+(None) or gives the new state of the ledger; chance is a choice between acts. Two assumptions go
+in: after ``retention_s`` no copy of a call is still on its way, and, unless ``has_doubles`` is
+set, the network itself makes no copies.
 """
 
 from __future__ import annotations
@@ -115,13 +116,15 @@ class StepWorld:
     ``is_steady`` says that the action's tool answers every copy of a call alike, whenever it
     comes. Then it makes no difference when a copy arrives that nobody looks at: the checker lets
     it arrive when the engine next looks, and leaves out the moments in between.
-    ``is_undo_steady`` says the same of the undo's tool.
+    ``is_undo_steady`` says the same of the undo's tool. With ``has_doubles`` the network may
+    deliver one call twice, which matters only where a tool forgets its refusals.
     """
 
-    def __init__(self, spec: StepSpec) -> None:
+    def __init__(self, spec: StepSpec, *, has_doubles: bool = False) -> None:
         self.action: ToolContract = spec.action.contract
         self.undo: ToolContract = ToolContract() if spec.undo is None else spec.undo.contract
         self.is_effectful = spec.is_effectful
+        self.has_doubles = has_doubles
         self.is_steady = _is_steady(self.action) and not self.action.deadline
         self.is_undo_steady = _is_steady(self.undo)
 
@@ -163,6 +166,9 @@ class StepWorld:
             return None
         if ledger.memory is Memory.NOTHING and self.action.sticky_failures:
             return ledger._replace(memory=Memory.REFUSED)
+        if self.has_doubles:
+            # The network made a second copy of the call, and that one is still on its way.
+            return ledger._replace(late=more(ledger.late))
         return ledger
 
     def lose(self, ledger: Ledger) -> Ledger | None:

@@ -129,6 +129,11 @@ class Search:
         self._graph = _Graph()
         self._judge = Judge(space)
 
+    @property
+    def configs(self) -> list[Config]:
+        """The configurations found, in the order in which they were."""
+        return self._graph.configs
+
     def run(self) -> Found:
         """Search breadth first, up to the bound."""
         space, graph, found = self.space, self._graph, self.found

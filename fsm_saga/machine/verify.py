@@ -1,9 +1,7 @@
 """``verify_program``: every history of one plan, tried before the first call is made.
 
-The search uses the engine's own ``decide``, so what is proven is what will run. What is assumed:
-a tool keeps the contract that it declares and does the worst where it promises nothing; a person
-tells the truth; after a tool's retention no copy of a call is still on its way. What is bounded:
-a retry budget above two is searched as two.
+The search uses the engine's own ``decide``, so what is proven is what will run. What is assumed,
+and so not proven, is listed in ``ASSUMPTIONS``.
 
 Reading order: ``ledger.py`` (the tools), ``moves.py`` (what can happen), ``explore.py`` (what
 follows), ``properties.py`` (what must hold), ``search.py`` and ``walk.py`` (the search).
@@ -29,6 +27,14 @@ from fsm_saga.machine.properties import PROPERTIES
 from fsm_saga.machine.search import Found, PathStep, Search
 from fsm_saga.machine.walk import Walker
 
+ASSUMPTIONS = (
+    "a tool keeps the contract that it declares; where it promises nothing it does the worst",
+    "a person who answers tells the truth",
+    "after a tool's retention no copy of a call is still on its way",
+    "the network makes no copies of a call by itself, unless that is asked for",
+    "a retry budget above two is searched as two",
+    "calls that a person supplies for a making-good are one call, tried once",
+)
 CONFIGURATION_MAX = 200_000
 ATTEMPTS_KEPT = 2
 STEPS_SHOWN = 6
@@ -151,6 +157,7 @@ class Verification:
             "walked": self.walked,
             "seed": self.seed,
             "properties": dict(PROPERTIES),
+            "assumptions": list(ASSUMPTIONS),
             "violations": [violation.as_json() for violation in self.violations],
             "ends": [
                 {"state": state, "outcome": outcome, "configurations": count}
@@ -172,6 +179,7 @@ def verify_program(
     *,
     configuration_max: int = CONFIGURATION_MAX,
     seed: int = 0,
+    has_doubles: bool = False,
     decider: Decide = decide,
 ) -> Verification:
     """Return what holds in every history of a program, and what does not.
@@ -180,10 +188,11 @@ def verify_program(
         program: A compiled plan.
         configuration_max: Above so many configurations the rest is sampled by random walks.
         seed: Decides the walks; the same seed walks the same ways.
+        has_doubles: The network may deliver one call twice.
         decider: The engine; another one is given only to see that the search finds its faults.
     """
     with _collector_off():
-        space = Space(bounded(program), decider=decider)
+        space = Space(bounded(program), decider=decider, has_doubles=has_doubles)
         found = Search(space, configuration_max=configuration_max).run()
         if not found.is_exhaustive:
             Walker(space, found, seed=seed).run()
@@ -299,9 +308,9 @@ def _why(status: StepStatus, reason: str, *, has_semantic: bool) -> str:
 
 def _text(result: Verification) -> Iterator[str]:
     if result.is_proven:
-        yield f"Proven: all {len(PROPERTIES)} properties hold in every history of this plan."
+        yield f"Proven: all {len(PROPERTIES)} properties hold in every history."
     elif result.is_sound:
-        yield f"No property of {len(PROPERTIES)} was found broken; the plan is too large to prove."
+        yield "No property was found broken, but the plan is too large to prove that none is."
     else:
         yield f"Broken: {len(result.violations)} of {len(PROPERTIES)} properties do not hold."
     yield (

@@ -11,6 +11,7 @@ from fsm_saga.core.contract import ToolContract as Promises
 from fsm_saga.core.states import DoubtExit
 from fsm_saga.machine.properties import PROPERTIES
 from fsm_saga.machine.verify import Verification, verify_program
+from tests.modelcheck.mixes import BACKWARD, PIVOTS
 from tests.modelcheck.programs import (
     APPROVED,
     CHECKED,
@@ -128,3 +129,22 @@ def test_the_zoo_breaks_every_property() -> None:
     caught = {code for _, _, code in (*CAUGHT_BY_DECIDER, *CAUGHT_BY_PATCH)}
     caught |= {code for _, _, _, code in UNSAFE_EXITS}
     assert set(PROPERTIES) - caught == set()
+
+
+def test_a_refusal_that_is_forgotten_and_not_fenced_is_unsafe_where_the_network_makes_copies() -> (
+    None
+):
+    """Rows K and M2 of the truth table: trusting such a refusal is this engine's choice."""
+    unsafe = {
+        name
+        for name, step in {**BACKWARD, **PIVOTS}.items()
+        if not verify_program(make_program((step,)), has_doubles=True).is_sound
+    }
+    assert unsafe == {
+        "forgets refusals",
+        "forgets refusals, checked",
+        "forgets refusals, fencing check",
+        "forgets refusals, timed",
+        "promises nothing",
+        "pivot forgets refusals",
+    }
