@@ -19,6 +19,7 @@ from fsm_saga.bench.measuring import FULL, QUICK, Samples, Sizes, bench_place, e
 from fsm_saga.bench.resting import open_ms
 from fsm_saga.bench.sagas import run_in_memory, run_on_disk
 from fsm_saga.bench.table import render_table
+from fsm_saga.bench.verifying import measure_verifying
 from fsm_saga.bench.workloads import WORKLOADS, Moment, moments_of, workload_plan
 
 __all__ = ["render_table", "run_bench"]
@@ -58,9 +59,10 @@ def measure(place: Path | None, sizes: Sizes, *, repeats: int, say: Say) -> dict
     facts = machine_facts()
     samples = Samples()
     for round_number in range(1, repeats + 1):
-        say(f"round {round_number} of {repeats}: decisions, compiling, sagas")
+        say(f"round {round_number} of {repeats}: decisions, compiling, verifying, sagas")
         measure_decisions(samples, times=sizes.decisions)
         _measure_compiling(samples, sizes)
+        measure_verifying(samples, sizes.verify_plans)
         for workload in WORKLOADS:
             _measure_sagas(samples, place, workload, sizes)
         _measure_resting(samples, place, sizes)

@@ -29,7 +29,7 @@ class Sizes:
         fsyncs: Bare writes of a page.
         decisions: How often each sequence of events is decided.
         plan_steps: Lengths of the plans that are compiled.
-        verify_steps: Lengths of the sequential plans that are verified.
+        verify_plans: Plans that are verified: lengths of sequential ones, and ``diamond``.
         resting_sagas: Sagas that wait in memory.
         finished_sagas: Finished sagas in the store that is opened; 0 leaves it out.
         finished_s_max: Seconds after which no more of them are made.
@@ -41,7 +41,7 @@ class Sizes:
     fsyncs: int
     decisions: int
     plan_steps: tuple[int, ...]
-    verify_steps: tuple[int, ...]
+    verify_plans: tuple[str, ...]
     resting_sagas: int
     finished_sagas: int
     finished_s_max: float = 60.0
@@ -54,7 +54,7 @@ FULL = Sizes(
     fsyncs=100,
     decisions=2_000,
     plan_steps=(3, 10, 50, 200),
-    verify_steps=(3, 4, 6),
+    verify_plans=("3", "4", "6", "diamond"),
     resting_sagas=10_000,
     finished_sagas=100_000,
 )
@@ -65,7 +65,7 @@ QUICK = Sizes(
     fsyncs=25,
     decisions=200,
     plan_steps=(3, 10, 50, 200),
-    verify_steps=(3, 4),
+    verify_plans=("3", "4", "diamond"),
     resting_sagas=1_000,
     finished_sagas=0,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from fsm_saga.bench.bare_store import write_finished
 from fsm_saga.bench.command import measure, render_table, run_bench
 from fsm_saga.bench.compiling import compile_times_ms
 from fsm_saga.bench.machine_facts import machine_facts
-from fsm_saga.bench.measuring import QUICK, Sizes, bench_place
+from fsm_saga.bench.measuring import FULL, QUICK, Samples, Sizes, bench_place
 from fsm_saga.bench.resting import memory_of_resting, open_ms
+from fsm_saga.bench.verifying import measure_verifying
 from fsm_saga.bench.workloads import appends_of, moments_of, workload_plan
 from fsm_saga.errors import StoreError
 
@@ -27,7 +29,7 @@ TINY = dataclasses.replace(
     fsyncs=2,
     decisions=1,
     plan_steps=(3,),
-    verify_steps=(3,),
+    verify_plans=("3",),
     resting_sagas=5,
     finished_sagas=7,
 )
@@ -50,6 +52,7 @@ def test_every_part_is_measured_as_often_as_asked(tmp_path: Path) -> None:
     assert set(results["sqlite"]["w1"]) == {"1", "4"}
     assert set(results["bare"]["w2"]) == {"1", "4"}
     assert set(results["compile"]) == {"3"}
+    assert set(results["verify"]) == {"3"}
     assert results["settings"]["finished_sagas"] == 7
     for spread in (
         results["sqlite"]["w1"]["1"]["times_of_bare"],
@@ -61,6 +64,9 @@ def test_every_part_is_measured_as_often_as_asked(tmp_path: Path) -> None:
     ):
         assert spread["runs"] == 2
         assert spread["min"] <= spread["median"] <= spread["max"]
+    table = render_table(results)
+    assert "w1 4 share_of_bare" in table
+    assert f"cores: {results['machine']['cores']}" in table
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -72,31 +78,30 @@ def test_in_memory_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_the_place_lies_beside_the_store_and_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places: list[Path | None] = []
+    seen: list[tuple[Path | None, bool, Sizes, int]] = []
 
-    def noting(place: Path | None, sizes: Sizes, **settings: Any) -> dict[str, Any]:
-        places.append(place)
-        return measure(place, TINY, **settings)
+    def noting(
+        place: Path | None, sizes: Sizes, *, repeats: int, say: Callable[[str], None]
+    ) -> dict[str, Any]:
+        seen.append((place, place is not None and place.is_dir(), sizes, repeats))
+        say("round 1 of 2")
+        return {}
 
     monkeypatch.setattr("fsm_saga.bench.command.measure", noting)
     url = f"sqlite:///{tmp_path / 'sagas.db'}"
-    results = run_bench(url, quick=True, repeats=1, as_json=True)
-    assert [place and place.parent for place in places] == [tmp_path]
+    run_bench(url, quick=True, repeats=2, as_json=True)
+    ((place, was_there, sizes, repeats),) = seen
+    assert place is not None
+    assert (place.parent, was_there, sizes, repeats) == (tmp_path, True, QUICK, 2)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr() == ("", "")
 
-    run_bench(url, quick=True, repeats=1, as_json=False)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "round 1 of 1" in err
-
-    table = render_table(results)
-    assert "w1 4 share_of_bare" in table
-    assert "cores" in table
+    run_bench(url, quick=False, as_json=False)
+    assert seen[1][2] is FULL
+    assert capsys.readouterr() == ("", "round 1 of 2\n")
 
 
 def test_without_a_store_the_current_directory_is_measured(
@@ -143,6 +148,13 @@ def test_w1_is_four_appends_and_w2_six() -> None:
 def test_a_plan_is_compiled_first_anew_and_again() -> None:
     times = compile_times_ms((3,))
     assert set(times["3"]) == {"cold_ms", "new_ms", "again_ms"}
+
+
+def test_more_histories_are_tried_where_steps_go_side_by_side() -> None:
+    samples = Samples()
+    measure_verifying(samples, ("4", "diamond"))
+    counts = {name: found["configurations"] for name, found in samples.as_json()["verify"].items()}
+    assert counts["diamond"]["median"] > counts["4"]["median"]
 
 
 @pytest.mark.parametrize("kind", ["retry", "approval"])
