@@ -52,10 +52,7 @@ def _start_undo(work: Work, index: int) -> None:
         return
     if spec.semantic is not None:
         work.write(r.UndoStuck(at=work.at, step=index, reason="semantic", error=spec.semantic))
-    elif spec.undo is None:
-        error = "the plan has no rollback for this step"
-        work.write(r.UndoStuck(at=work.at, step=index, reason="unresolvable", error=error))
-    elif step.undo_params is None:
+    elif spec.undo is None or step.undo_params is None:
         error = step.undo_error or step.error or "the step's output is not known"
         error = f"the rollback's parameters cannot be resolved: {error}"
         work.write(r.UndoStuck(at=work.at, step=index, reason="unresolvable", error=error))

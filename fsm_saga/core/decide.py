@@ -41,7 +41,7 @@ from fsm_saga.core.forward import (
     settle_before_turning,
 )
 from fsm_saga.core.guards import WayBack
-from fsm_saga.core.invariants import check
+from fsm_saga.core.invariants import broken, check
 from fsm_saga.core.people import approval_answered, human_answered
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction, DoubtExit, Phase, SagaEvent, StepStatus
@@ -67,8 +67,7 @@ def decide(saga: Saga, event: e.Event) -> Decision:
     work = Work(saga, event.at)
     handler = _HANDLERS.get(type(event))
     if handler is None:
-        check(False, f"no rule to decide a {type(event).__name__}")
-        return work.decision()
+        broken(f"no rule to decide a {type(event).__name__}")
     handler(work, event)
     advance(work)
     return work.decision()
@@ -90,7 +89,7 @@ def advance(work: Work) -> None:
                 return
         if draft.position == before:
             return
-    check(False, f"saga {draft.saga_id!r} does not come to rest in {draft.state}")
+    broken(f"saga {draft.saga_id!r} does not come to rest in {draft.state}")
 
 
 def _advance_forward(work: Work) -> None:
@@ -108,7 +107,7 @@ def _advance_forward(work: Work) -> None:
             launch_ready(work, range(len(draft.steps)))
             if draft.failing:
                 work.move(SagaEvent.FORWARD_EXHAUSTED, cause=_cause(work))
-        case WayBack.UNDECIDED:
+        case WayBack.UNDECIDED:  # pragma: no branch
             # An irrevocable step is under way: its outcome decides which way is left.
             return
 
@@ -172,7 +171,7 @@ def _is_current(work: Work, event: e.CallEvent) -> bool:
             )
         case Direction.CHECK:
             is_open = step.status is StepStatus.RUNNING and step.awaited is Direction.CHECK
-        case Direction.UNDO:
+        case Direction.UNDO:  # pragma: no branch
             undo = undo_of(work, event.step)
             is_open = step.status is StepStatus.COMPENSATING and undo.req_id == event.req_id
     if not is_open:
@@ -202,7 +201,7 @@ def _call_succeeded(work: Work, event: e.CallSucceeded) -> None:
             action_succeeded(work, event.step, event.output)
         case Direction.CHECK:
             check_answered(work, event.step, event.output)
-        case Direction.UNDO:
+        case Direction.UNDO:  # pragma: no branch
             undo_succeeded(work, event.step)
 
 
@@ -216,7 +215,7 @@ def _call_succeeded_badly(work: Work, event: e.CallSucceededBadly) -> None:
             work.write(r.ActionRejected(at=work.at, step=event.step, error=event.error))
         case Direction.CHECK:
             check_failed(work, event.step, event.error, 0.0)
-        case Direction.UNDO:
+        case Direction.UNDO:  # pragma: no branch
             # What an undo says about itself is of no use to anybody; that it succeeded is.
             undo_succeeded(work, event.step)
 
@@ -229,7 +228,7 @@ def _call_rejected(work: Work, event: e.CallRejected) -> None:
             action_rejected(work, event.step, event.error, event.jitter)
         case Direction.CHECK:
             check_failed(work, event.step, event.error, event.jitter)
-        case Direction.UNDO:
+        case Direction.UNDO:  # pragma: no branch
             undo_failed(work, event.step, event.error, event.jitter, is_unknown=False)
 
 
@@ -241,7 +240,7 @@ def _call_unknown(work: Work, event: e.CallUnknown) -> None:
             action_unknown(work, event.step, event.error, event.jitter)
         case Direction.CHECK:
             check_failed(work, event.step, event.error, event.jitter)
-        case Direction.UNDO:
+        case Direction.UNDO:  # pragma: no branch
             undo_failed(work, event.step, event.error, event.jitter, is_unknown=True)
 
 

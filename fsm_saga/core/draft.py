@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.guards import Facts, WayBack
-from fsm_saga.core.invariants import check
+from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import Record
 from fsm_saga.core.saga import WAITING_STEP, Saga, StepState
@@ -147,8 +147,7 @@ class Draft:
         old = self.steps[index].status
         new = self.program.step_table.get((old, event))
         if new is None:
-            check(False, f"step {index} of {self.saga_id!r} cannot take {event} in {old}")
-            return
+            broken(f"step {index} of {self.saga_id!r} cannot take {event} in {old}")
         if new is not state.status:
             state = state._replace(status=new)
         self.steps[index] = state
@@ -236,8 +235,7 @@ class Draft:
         """
         handler = APPLY.get(type(record))
         if handler is None:
-            check(False, f"no rule to fold a {type(record).__name__}")
-            return
+            broken(f"no rule to fold a {type(record).__name__}")
         if program is not None:
             self.program = program
         handler(self, record)

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from fsm_saga.core import records as r
 from fsm_saga.core.draft import APPLY, Draft, Handler
-from fsm_saga.core.invariants import check
+from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import Program
 from fsm_saga.core.saga import WAITING_STEP, Saga, UndoState
 from fsm_saga.core.states import (
@@ -43,8 +43,7 @@ def fold(journal: Iterable[r.Record], program_of: ProgramOf) -> Saga:
     for record in journal:
         if draft is None:
             if not isinstance(record, r.SagaSubmitted):
-                check(False, "a journal starts with SagaSubmitted")
-                break
+                broken("a journal starts with SagaSubmitted")
             draft = Draft(Saga(record.saga_id, program_of(record)))
             draft.apply(record)
         elif isinstance(record, r.StepsAppended | r.PlanClosed):
@@ -52,8 +51,7 @@ def fold(journal: Iterable[r.Record], program_of: ProgramOf) -> Saga:
         else:
             draft.apply(record)
     if draft is None:
-        check(False, "a journal has at least one record")
-        raise AssertionError
+        broken("a journal has at least one record")
     return draft.freeze()
 
 
@@ -185,7 +183,7 @@ def _attempt_started(draft: Draft, record: r.AttemptStarted) -> None:
             draft.steps[record.step] = step._replace(undo=undo)
         case Direction.CHECK:
             draft.steps[record.step] = step._replace(check_attempts=record.attempt, retry_at=None)
-        case Direction.DO:
+        case Direction.DO:  # pragma: no branch
             step = step._replace(
                 attempts=record.attempt,
                 retry_at=None,
@@ -391,8 +389,7 @@ def _reply_ignored(draft: Draft, record: r.ReplyIgnored) -> None:
 def _undo_of(draft: Draft, index: int) -> UndoState:
     undo = draft.steps[index].undo
     if undo is None:
-        check(False, f"step {index} of {draft.saga_id!r} has no undo under way")
-        raise AssertionError
+        broken(f"step {index} of {draft.saga_id!r} has no undo under way")
     return undo
 
 

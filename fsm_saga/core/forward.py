@@ -16,6 +16,7 @@ from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.draft import refusal_settles
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.guards import WayBack
+from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import CallSpec, StepSpec
 from fsm_saga.core.references import ReferenceMissing
 from fsm_saga.core.retry import next_attempt_delay_s
@@ -257,7 +258,7 @@ def send_check(work: Work, index: int) -> None:
     """Order the question what became of a doubtful call."""
     spec, step = work.spec(index), work.step(index)
     if spec.check is None:
-        return
+        broken(f"step {index} of {work.draft.saga_id!r} has no check to ask")
     work.do(
         CallTool(
             step=index,

@@ -1,4 +1,4 @@
-"""The check that turns a bug of ours into a stop, and the names of what must hold.
+"""The checks that turn a bug of ours into a stop, and the names of what must hold.
 
 INV-1  No call is sent before its intent is durable.
 INV-2  One (saga, step, direction, revision, call) has one req_id, always the same.
@@ -16,7 +16,18 @@ INV-12 After the point of no return nothing is undone.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from fsm_saga.errors import InvariantBrokenError
+
+
+def broken(message: str) -> NoReturn:
+    """Stop: the code came to where it cannot come.
+
+    Raises:
+        InvariantBrokenError: Always; the process must not go on with this saga.
+    """
+    raise InvariantBrokenError(message)
 
 
 def check(holds: bool, message: str) -> None:
@@ -26,4 +37,4 @@ def check(holds: bool, message: str) -> None:
         InvariantBrokenError: If it does not; the process must not go on with this saga.
     """
     if not holds:
-        raise InvariantBrokenError(message)
+        broken(message)

@@ -6,6 +6,9 @@ answer is held against, so the two cannot differ.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import cast
+
 from fsm_saga.core import events as e
 from fsm_saga.core import records as r
 from fsm_saga.core.backward import (
@@ -16,6 +19,7 @@ from fsm_saga.core.backward import (
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.forward import may_resend, resolve_undo, send_action, start_action
 from fsm_saga.core.guards import WayBack
+from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import StepSpec
 from fsm_saga.core.references import ReferenceMissing
 from fsm_saga.core.saga import Saga, StepState
@@ -135,7 +139,10 @@ def human_answered(work: Work, event: e.HumanAnswer) -> None:
             the saga has changed since the person looked.
     """
     draft = work.draft
-    wanted, saga_event = _kind(event)
+    rule = _ANSWERS.get(type(event))
+    if rule is None:
+        broken(f"no rule for the answer {type(event).__name__}")
+    wanted, saga_event, act = rule
     if event.position is not None and event.position != draft.position:
         raise _refused(
             work, f"it has changed since position {event.position} (now {draft.position})"
@@ -150,32 +157,8 @@ def human_answered(work: Work, event: e.HumanAnswer) -> None:
         raise _refused(
             work, f"step {name!r} ({work.step(event.step).status}) accepts {accepts}, not {wanted}"
         )
-    match event:
-        case e.RetryAsked():
-            _retried(work, event)
-        case e.SettledByHuman():
-            _settled(work, event)
-        case e.OutputSupplied():
-            _output_supplied(work, event)
-        case e.CallsOffered():
-            _calls_offered(work, event)
-        case _:
-            raise _refused(work, f"{type(event).__name__} is no answer")
+    act(work, event)
     work.move(saga_event)
-
-
-def _kind(event: e.HumanAnswer) -> tuple[str, SagaEvent]:
-    match event:
-        case e.RetryAsked():
-            return RETRY, SagaEvent.HUMAN_RETRIES
-        case e.SettledByHuman():
-            return SETTLED, SagaEvent.HUMAN_SETTLES
-        case e.OutputSupplied():
-            return OUTPUT, SagaEvent.HUMAN_SUPPLIES_OUTPUT
-        case e.CallsOffered():
-            return CALLS, SagaEvent.HUMAN_SUPPLIES_CALLS
-        case _:
-            raise TypeError(type(event).__name__)
 
 
 def _retried(work: Work, event: e.RetryAsked) -> None:
@@ -257,3 +240,12 @@ def _refused(work: Work, why: str) -> EventRefusedError:
         saga_id=draft.saga_id,
         state=str(draft.state),
     )
+
+
+_Act = Callable[[Work, e.HumanAnswer], None]
+_ANSWERS: Mapping[type[e.HumanAnswer], tuple[str, SagaEvent, _Act]] = {
+    e.RetryAsked: (RETRY, SagaEvent.HUMAN_RETRIES, cast(_Act, _retried)),
+    e.SettledByHuman: (SETTLED, SagaEvent.HUMAN_SETTLES, cast(_Act, _settled)),
+    e.OutputSupplied: (OUTPUT, SagaEvent.HUMAN_SUPPLIES_OUTPUT, cast(_Act, _output_supplied)),
+    e.CallsOffered: (CALLS, SagaEvent.HUMAN_SUPPLIES_CALLS, cast(_Act, _calls_offered)),
+}
