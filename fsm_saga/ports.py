@@ -144,11 +144,15 @@ class OutcomeKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What became of one call. ``output`` goes with OK, ``error`` with the other three."""
+    """What became of one call. ``output`` goes with OK, ``error`` with the other three.
+
+    ``was_sent`` is False for a refusal of ours: the call does not fit its tool and never left.
+    """
 
     kind: OutcomeKind
     output: Any = None
     error: str = ""
+    was_sent: bool = True
 
 
 class ToolRunner(Protocol):

@@ -171,6 +171,7 @@ class SagaDriver:
                     req_id=rid,
                     error=outcome.error,
                     jitter=self._host.clock.jitter(),
+                    was_sent=outcome.was_sent,
                 )
             case OutcomeKind.UNKNOWN:
                 return e.CallUnknown(

@@ -87,7 +87,7 @@ def start_undo_call(
     work: Work, index: int, tool: str, params: Mapping[str, Any], *, call: int, revision: int
 ) -> None:
     """Write the intent of one call of a compensation and order it."""
-    rid = ids.req_id(work.draft.saga_id, index, Direction.UNDO, revision, call)
+    rid = ids.req_id(work.draft.call_scope, index, Direction.UNDO, revision, call)
     work.write(
         r.UndoStarted(
             at=work.at,
@@ -154,13 +154,15 @@ def undo_succeeded(work: Work, index: int) -> None:
     start_undo_call(work, index, tool, params, call=undo.call + 1, revision=undo.revision)
 
 
-def undo_failed(work: Work, index: int, error: str, jitter: float, *, is_unknown: bool) -> None:
+def undo_failed(
+    work: Work, index: int, error: str, jitter: float, *, is_unknown: bool, was_sent: bool = True
+) -> None:
     """Try the undo again within its budget, then call a person."""
     call, undo = undo_call_spec(work.draft, index), undo_of(work, index)
     used = undo.attempts - undo.budget_from
     budget = call.retry.doubt_attempt_max if is_unknown else call.retry.attempt_max
     can_repeat = not is_unknown or may_resend(call, undo.started_at, work.at)
-    if can_repeat and used < budget:
+    if can_repeat and was_sent and used < budget:
         delay_s = next_attempt_delay_s(call.retry, attempt=used, jitter=jitter)
         work.write(
             r.AttemptFailed(

@@ -148,6 +148,7 @@ def _submitted(work: Work, event: e.Submitted) -> None:
             is_open=draft.program.is_open,
             undo_of=event.undo_of,
             undoes=event.undoes,
+            run_key=event.run_key,
         )
     )
     if draft.steps:
@@ -225,11 +226,18 @@ def _call_rejected(work: Work, event: e.CallRejected) -> None:
         return
     match event.direction:
         case Direction.DO:
-            action_rejected(work, event.step, event.error, event.jitter)
+            action_rejected(work, event.step, event.error, event.jitter, was_sent=event.was_sent)
         case Direction.CHECK:
             check_failed(work, event.step, event.error, event.jitter)
         case Direction.UNDO:  # pragma: no branch
-            undo_failed(work, event.step, event.error, event.jitter, is_unknown=False)
+            undo_failed(
+                work,
+                event.step,
+                event.error,
+                event.jitter,
+                is_unknown=False,
+                was_sent=event.was_sent,
+            )
 
 
 def _call_unknown(work: Work, event: e.CallUnknown) -> None:
@@ -256,6 +264,18 @@ def _is_stale(work: Work, event: e.CallEvent) -> bool:
 
 
 def _time_passed(work: Work, event: e.TimePassed) -> None:
+    _turn_if_overdue(work)
+    _do_what_is_due(work)
+
+
+def _turn_if_overdue(work: Work) -> None:
+    """Turn the saga round if its own time is over, before anything else that is due is sent."""
+    _note_deadline(work)
+    if work.draft.stop is not None:
+        advance(work)
+
+
+def _do_what_is_due(work: Work) -> None:
     draft, at = work.draft, work.at
     for index in bits(draft.running | draft.undoing | draft.awaiting):
         step = draft.steps[index]
@@ -270,7 +290,6 @@ def _time_passed(work: Work, event: e.TimePassed) -> None:
         elif step.wait_until is not None and step.wait_until <= at:
             error = step.error or "the tool's deadline passed without an answer"
             work.write(r.ActionDoubted(at=at, step=index, error=error))
-    _note_deadline(work)
 
 
 def _note_deadline(work: Work) -> None:
@@ -325,19 +344,40 @@ def _resumed(work: Work, event: e.Resumed) -> None:
     counted, so a crash loop uses up no budget.
     """
     draft = work.draft
+    in_flight = [
+        index for index in bits(draft.running | draft.undoing) if _is_in_flight(work, index)
+    ]
+    _turn_if_overdue(work)
+    for index in in_flight:
+        if draft.steps[index].status is StepStatus.COMPENSATING:
+            _resume_undo(work, index)
+        elif draft.steps[index].awaited is Direction.CHECK:
+            _resume_check(work, index)
+        else:
+            _resume_action(work, index)
+    _do_what_is_due(work)
+    _wake_for_the_rest(work)
+
+
+def _is_in_flight(work: Work, index: int) -> bool:
+    step = work.step(index)
+    if step.status is StepStatus.COMPENSATING:
+        return undo_of(work, index).retry_at is None
+    return step.retry_at is None and step.wait_until is None
+
+
+def _wake_for_the_rest(work: Work) -> None:
+    """Ask for a wake at every time that the saga waits for; a crash forgot its timers."""
+    draft = work.draft
     work.wake(draft.deadline_at if draft.state.phase is Phase.EXECUTING else None)
     for index in bits(draft.running | draft.undoing | draft.awaiting):
         step = draft.steps[index]
         if step.status is StepStatus.AWAITING_APPROVAL:
             work.wake(step.expires_at)
         elif step.status is StepStatus.COMPENSATING:
-            _resume_undo(work, index)
-        elif step.retry_at is not None or step.wait_until is not None:
-            work.wake(step.retry_at if step.retry_at is not None else step.wait_until)
-        elif step.awaited is Direction.CHECK:
-            _resume_check(work, index)
+            work.wake(undo_of(work, index).retry_at)
         else:
-            _resume_action(work, index)
+            work.wake(step.retry_at if step.retry_at is not None else step.wait_until)
 
 
 def _resume_action(work: Work, index: int) -> None:
@@ -359,9 +399,6 @@ def _resume_check(work: Work, index: int) -> None:
 
 def _resume_undo(work: Work, index: int) -> None:
     undo, call = undo_of(work, index), undo_call_spec(work.draft, index)
-    if undo.retry_at is not None:
-        work.wake(undo.retry_at)
-        return
     if not call.contract.sticky_failures:
         work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.UNDO))
     can_repeat = may_resend(call, undo.started_at, work.at)

@@ -47,6 +47,7 @@ class Draft:
         "outcome",
         "position",
         "program",
+        "run_key",
         "running",
         "saga_id",
         "state",
@@ -83,6 +84,7 @@ class Draft:
     created_at: float
     updated_at: float
     undo_of: str | None
+    run_key: str
 
     def __init__(self, saga: Saga) -> None:
         (
@@ -108,6 +110,7 @@ class Draft:
             self.created_at,
             self.updated_at,
             self.undo_of,
+            self.run_key,
         ) = saga
         self.steps = list(steps) or [WAITING_STEP] * len(self.program.steps)
 
@@ -136,7 +139,13 @@ class Draft:
             self.created_at,
             self.updated_at,
             self.undo_of,
+            self.run_key,
         )
+
+    @property
+    def call_scope(self) -> str:
+        """What the req_ids of this saga belong to: its id, and the key of this run of it."""
+        return f"{self.saga_id}\x1f{self.run_key}" if self.run_key else self.saga_id
 
     def step_event(self, index: int, event: StepEvent, state: StepState) -> None:
         """Take the step through one transition of the step table and store ``state`` with it.

@@ -22,12 +22,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted(Event):
-    """A plan was accepted as a saga; it starts at once if it has a step."""
+    """A plan was accepted as a saga; it starts at once if it has a step.
+
+    ``run_key`` tells this run from another of the same task_id; whoever submits draws it.
+    """
 
     plan: Mapping[str, Any]
     tools: Mapping[str, Any]
     undo_of: str | None = None
     undoes: Mapping[str, str] | None = None
+    run_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +59,15 @@ class CallSucceededBadly(CallEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRejected(CallEvent):
-    """The tool refused: this call certainly has no effect. ``jitter`` is in [0, 1)."""
+    """The tool refused: this call certainly has no effect. ``jitter`` is in [0, 1).
+
+    ``was_sent`` is False if nothing of this req_id ever left: it did not fit the tool, and will
+    not fit it the next time either.
+    """
 
     error: str
     jitter: float
+    was_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,7 @@ def _folds(record_type: type[RecordT]) -> Callable[[Callable[[Draft, RecordT], N
 def _submitted(draft: Draft, record: r.SagaSubmitted) -> None:
     draft.created_at = record.at
     draft.undo_of = record.undo_of
+    draft.run_key = record.run_key
 
 
 @_folds(r.SagaMoved)

@@ -103,7 +103,7 @@ def start_action(
         undo_params = resolve_undo(work, index)
     if revision is None:
         revision = work.step(index).revision
-    rid = ids.req_id(work.draft.saga_id, index, Direction.DO, revision)
+    rid = ids.req_id(work.draft.call_scope, index, Direction.DO, revision)
     not_after = None if spec.deadline_s is None else work.at + spec.deadline_s
     work.write(
         r.ActionStarted(
@@ -172,9 +172,14 @@ def action_succeeded(work: Work, index: int, output: object) -> None:
         work.move(SagaEvent.STEP_SUCCEEDED)
 
 
-def action_rejected(work: Work, index: int, error: str, jitter: float) -> None:
+def action_rejected(
+    work: Work, index: int, error: str, jitter: float, *, was_sent: bool = True
+) -> None:
     """Judge a refusal: try again, trust it, or doubt it."""
     spec, step = work.spec(index), work.step(index)
+    if not was_sent and not step.is_doubted:
+        work.write(r.ActionRejected(at=work.at, step=index, error=error, was_sent=False))
+        return
     used = step.attempts - step.budget_from
     is_worth_it = not _stops(work) and used < spec.action.retry.attempt_max
     if is_worth_it and _retry(work, index, outcome="rejected", error=error, jitter=jitter):
@@ -265,7 +270,7 @@ def send_check(work: Work, index: int) -> None:
             direction=Direction.CHECK,
             tool=spec.check.tool,
             params={},
-            req_id=ids.req_id(work.draft.saga_id, index, Direction.CHECK, step.revision),
+            req_id=ids.req_id(work.draft.call_scope, index, Direction.CHECK, step.revision),
             attempt=step.check_attempts,
             timeout_s=spec.check.timeout_s,
             undoes=step.req_id,

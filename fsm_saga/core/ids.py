@@ -12,11 +12,12 @@ from fsm_saga.core.states import Direction
 _SEPARATOR = b"\x1f"
 
 
-def req_id(saga_id: str, step: int, direction: Direction, revision: int, call: int = 0) -> str:
+def req_id(scope: str, step: int, direction: Direction, revision: int, call: int = 0) -> str:
     """Return the id under which a tool sees one call, on every retry and after every crash.
 
     It depends on what the call is for and on nothing else: not on the attempt, the clock or
-    the coordinator (INV-2). ``revision`` grows when a person orders a definitely refused call
+    the coordinator (INV-2). ``scope`` is the saga's id with the key of this run of it, both from
+    its first record. ``revision`` grows when a person orders a definitely refused call
     anew; ``call`` counts the calls of a compensation that is a list.
 
     Example:
@@ -26,7 +27,7 @@ def req_id(saga_id: str, step: int, direction: Direction, revision: int, call: i
         False
     """
     tail = f"\x1f{step}\x1f{direction}\x1f{revision}\x1f{call}".encode()
-    name = saga_id.encode()
+    name = scope.encode()
     # The length in front keeps an id that itself holds separators from posing as another saga.
     text = str(len(name)).encode() + _SEPARATOR + name + tail
     return "r" + hashlib.blake2b(text, digest_size=16).hexdigest()

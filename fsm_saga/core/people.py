@@ -116,6 +116,10 @@ def approval_answered(work: Work, event: e.ApprovalAnswered) -> None:
         )
     if step.expires_at is not None and event.at >= step.expires_at:
         raise _refused(work, f"the time to approve step {name!r} is over")
+    deadline_at = work.draft.deadline_at
+    is_over = deadline_at is not None and event.at >= deadline_at
+    if event.is_granted and is_over and work.draft.way_back() is not WayBack.CLOSED:
+        raise _refused(work, "its deadline has passed")
     is_turning = work.draft.failing or work.draft.stop is not None
     if event.is_granted and is_turning and work.draft.way_back() is not WayBack.CLOSED:
         raise _refused(work, "it may be about to go back, and starts nothing until that is known")
@@ -195,7 +199,7 @@ def _output_supplied(work: Work, event: e.OutputSupplied) -> None:
         undo_params = resolve_undo(work, index, {index: event.output})
     except ReferenceMissing as missing:
         undo_error = str(missing)
-    if step.status is StepStatus.STUCK and undo_params is None:
+    if undo_params is None and undo_error is not None:
         raise _refused(work, f"this output does not give the rollback what it needs: {undo_error}")
     work.write(
         r.HumanSuppliedOutput(

@@ -28,7 +28,9 @@ class SagaSubmitted(Record):
 
     ``plan`` is the canonical plan, ``tools`` what each of its tools had declared; together they
     compile to the same program for ever. ``undo_of`` names the saga that this one takes back,
-    ``undoes`` maps a step's index to the req_id that the step undoes.
+    ``undoes`` maps a step's index to the req_id that the step undoes. ``run_key`` goes into every
+    req_id, so that a task_id which comes again, in a new store or after a clean-up, is not
+    answered with the results of its former life.
     """
 
     saga_id: str
@@ -38,6 +40,7 @@ class SagaSubmitted(Record):
     is_open: bool = False
     undo_of: str | None = None
     undoes: Mapping[str, str] | None = None
+    run_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

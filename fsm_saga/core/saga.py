@@ -122,3 +122,4 @@ class Saga(NamedTuple):
     created_at: float = 0.0
     updated_at: float = 0.0
     undo_of: str | None = None
+    run_key: str = ""

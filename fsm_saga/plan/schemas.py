@@ -226,6 +226,13 @@ def output_properties(facts: ToolFacts) -> frozenset[str] | None:
     return frozenset(properties) if isinstance(properties, Mapping) else None
 
 
+def output_is_single(facts: ToolFacts) -> bool:
+    """Return whether a tool declares that its output is one plain value."""
+    schema = facts.output_schema
+    kind = None if schema is None else _followed(schema, schema).get("type")
+    return kind in ("string", "integer", "number", "boolean")
+
+
 def lacks(facts: ToolFacts, path: tuple[str, ...]) -> str | None:
     """Return why a tool's output certainly has nothing at a path, or None if it may have."""
     schema = facts.output_schema

@@ -19,7 +19,12 @@ from fsm_saga.plan.graph import PlanGraph, indexes
 from fsm_saga.plan.model import Plan, Rollback, Step
 from fsm_saga.plan.problems import Near, listed, pointer, shown
 from fsm_saga.plan.references import references_in
-from fsm_saga.plan.schemas import output_properties, params_mismatches, required_params
+from fsm_saga.plan.schemas import (
+    output_is_single,
+    output_properties,
+    params_mismatches,
+    required_params,
+)
 
 Catalogue = Mapping[str, ToolFacts]
 
@@ -36,9 +41,11 @@ def effective_kind(step: Step, facts: ToolFacts | None) -> StepKind:
 def derive_undo(step: Step, facts: ToolFacts, undo_facts: ToolFacts) -> dict[str, Any] | None:
     """Return the parameters of the undo that a step's tool declares, or None.
 
-    Each parameter that the undo tool needs is taken by name: from the fields of the action's
-    output, else from the action's own parameters. If the output is a single value, or nothing
-    is known of it, it may fill the one parameter that is left.
+    Each parameter of the undo tool is taken by name: from the fields of the action's output, else
+    from the action's own parameters. If the output is declared to be a single value, it may
+    fill the one needed parameter that is left; if its fields are not declared, those that are
+    left are looked for in it by name. Optional parameters are filled only where a source is
+    declared.
 
     Args:
         step: The step, which has no rollback of its own.
@@ -59,10 +66,17 @@ def derive_undo(step: Step, facts: ToolFacts, undo_facts: ToolFacts) -> dict[str
             params[name] = step.params[name]
         else:
             unfilled.append(name)
-    if len(unfilled) == 1 and fields is None:
+    if len(unfilled) == 1 and output_is_single(facts):
         params[unfilled[0]] = own_output
-    elif unfilled:
+    elif unfilled and (fields is not None or output_is_single(facts)):
         return None
+    else:
+        params |= {name: f"{own_output}.{name}" for name in unfilled}
+    for name in undo_facts.params_schema.get("properties", {}):
+        if name not in params and fields is not None and name in fields:
+            params[name] = f"{own_output}.{name}"
+        elif name not in params and name in step.params:
+            params[name] = step.params[name]
     places = tuple(path for path, _, _ in references_in(params))
     if next(params_mismatches(undo_facts, params, places, Near()), None) is not None:
         return None

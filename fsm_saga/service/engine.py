@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -17,6 +19,7 @@ from fsm_saga.core.decide import Decision
 from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.records import SagaSubmitted
 from fsm_saga.core.saga import Saga
+from fsm_saga.core.states import Outcome
 from fsm_saga.errors import (
     CommandError,
     ConflictError,
@@ -149,6 +152,7 @@ class Engine:
             tools=prepared.declared,
             undo_of=undo_of,
             undoes=undoes,
+            run_key=secrets.token_hex(8),
         )
         if self.coordinator.driver(saga_id) is None:
             try:
@@ -339,9 +343,20 @@ class Engine:
         if is_dry_run:
             return found, None
         found.check_possible(is_partial=is_partial)
-        prepared = self._preparer.prepare(found.plan(), undoes=found.undoes)
+        plan = found.plan(await self._undo_id(saga_id))
+        prepared = self._preparer.prepare(plan, undoes=found.undoes)
         await self._submit(prepared, undo_of=saga_id, undoes=found.undoes)
         return found, await self.wait(prepared.task_id)
+
+    async def _undo_id(self, saga_id: str) -> str:
+        """Return the id of the saga's undo: the first that has not failed without any effect."""
+        name = f"{saga_id}.undo"
+        for number in itertools.count(2):
+            head = await self.store.head(name)
+            if head is None or head.outcome != Outcome.NOTHING_HAPPENED:
+                break
+            name = f"{saga_id}.undo{number}"
+        return name
 
     def saga(self, saga_id: str) -> GrowingSaga:
         """Return an open saga for an agent that decides as it goes; use it in ``async with``.
@@ -354,7 +369,12 @@ class Engine:
     async def submit_open(self, plan: Plan) -> Saga:
         """Make an open saga of a plan that will grow, started if it has a step."""
         prepared = self._preparer.prepare(plan, is_open=True)
-        event = e.Submitted(at=self.clock.now(), plan=prepared.body, tools=prepared.declared)
+        event = e.Submitted(
+            at=self.clock.now(),
+            plan=prepared.body,
+            tools=prepared.declared,
+            run_key=secrets.token_hex(8),
+        )
         return await self.coordinator.submit(plan.task_id, prepared.program, event)
 
     async def grow(self, saga_id: str, plan: Plan, *, base: Plan) -> Decision:

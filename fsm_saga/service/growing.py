@@ -7,6 +7,7 @@ agent is held to the same rules as a planner: nothing that can fail after a poin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -110,6 +111,8 @@ class GrowingSaga:
         except EventRefusedError as refused:
             # It has turned round by itself, or the point of no return is passed.
             error.add_note(str(refused))
+            with contextlib.suppress(CommandError):
+                await self._engine.close_plan(self.saga_id)
         view = await self._engine.wait(self.saga_id)
         error.add_note(f"Saga {self.saga_id!r} is {view.state}, outcome {view.outcome}.")
 

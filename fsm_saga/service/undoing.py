@@ -77,7 +77,7 @@ class UndoPlan:
                 f"Saga {self.saga_id!r} left nothing that could be undone. Nothing was changed."
             )
 
-    def plan(self) -> Plan:
+    def plan(self, task_id: str) -> Plan:
         """Return the plan of the undo saga; its steps have the ids of those they undo.
 
         The params are inputs of the plan, so that no text in them is taken for a reference.
@@ -106,7 +106,7 @@ class UndoPlan:
             )
         return Plan.of(
             {
-                "task_id": f"{self.saga_id}.undo",
+                "task_id": task_id,
                 "goal": f"Take back {self.saga_id}.",
                 "inputs": inputs,
                 "steps": steps,

@@ -120,7 +120,9 @@ class PythonRunner:
                 why = f"no answer within {request.timeout_s:g} s"
                 return CallOutcome(OutcomeKind.UNKNOWN, error=why)
             case How.NOT_STARTED:
-                return _not_sent(request, f"{request.tool!r} was not started: {ended.value}")
+                return _not_sent(
+                    request, f"{request.tool!r} was not started: {ended.value}", is_final=False
+                )
 
     def _returned(self, tool: Tool[..., Any], value: Any) -> CallOutcome:
         declared = tool.signature.returns
@@ -139,9 +141,9 @@ async def _run_async(tool: Tool[..., Any], arguments: dict[str, Any], timeout_s:
     return await run_coroutine(coroutine, timeout_s=timeout_s)
 
 
-def _not_sent(request: CallTool, why: str) -> CallOutcome:
+def _not_sent(request: CallTool, why: str, *, is_final: bool = True) -> CallOutcome:
     if request.attempt <= 1 and not request.is_repeat:
         error = clean_line(f"refused before anything was sent: {why}")
-        return CallOutcome(OutcomeKind.REJECTED, error=error)
+        return CallOutcome(OutcomeKind.REJECTED, error=error, was_sent=not is_final)
     error = clean_line(f"attempt {request.attempt} was not sent, earlier ones were: {why}")
     return CallOutcome(OutcomeKind.UNKNOWN, error=error)

@@ -12,7 +12,9 @@ from fsm_saga.core.saga import Saga
 from fsm_saga.service.view import SagaView, StepView
 from tests.support.world import World
 
-_HIDDEN = frozenset({"at", "plan", "tools", "plan_hash", "saga_id", "req_id", "digest", "undoes"})
+_HIDDEN = frozenset(
+    {"at", "plan", "tools", "plan_hash", "saga_id", "req_id", "digest", "undoes", "run_key"}
+)
 _USUALLY_ZERO = frozenset({"call", "revision"})
 _TIMES = frozenset({"retry_at", "until", "not_after", "expires_at"})
 

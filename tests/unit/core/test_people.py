@@ -48,6 +48,13 @@ def test_only_a_saga_that_asks_offers_anything() -> None:
     assert offered(play, 1) == ()
     play.ok(1)
     assert offered(play, 1) == ()
+    play = Play("1 a / ua ; after=-\n2 b / ub ; after=- undo-retry=1\n3 c / uc ; after=1,2 retry=1")
+    play.ok(1)
+    play.ok(2)
+    play.rejected(3)
+    play.rejected(2, direction=UNDO)
+    assert (play.state, play.step(2).status) == ("COMPENSATING(2)", "STUCK")
+    assert offered(play, 2) == (), "the saga has not come to rest yet"
 
 
 def test_a_doubtful_call_can_be_tried_again_known_settled_or_made_good() -> None:
@@ -126,6 +133,13 @@ def test_past_the_pivot_a_failed_step_can_be_tried_again_known_or_left() -> None
     assert offered(passed(), 2) == ("retry", "output", "settled")
     needed = "2 b ; kind=retriable retry=1\n3 c x=$output.step_2.id ; kind=retriable"
     assert offered(passed(needed), 2) == ("retry", "output")
+
+
+def test_past_the_pivot_a_refused_call_is_ordered_anew_whatever_its_tool_remembers() -> None:
+    play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable retry=1", "b no-dedupe retention=1")
+    play.ok(1)
+    play.rejected(2)
+    assert choices(play.saga, 1, at=100.0) == ("retry", "output", "settled")
 
 
 def test_past_the_pivot_a_call_that_was_never_made_is_not_made_by_a_retry() -> None:
@@ -262,6 +276,13 @@ def test_who_settles_a_failure_past_the_pivot_says_that_it_is_done() -> None:
     assert (play.state, play.saga.outcome, play.saga.cause) == ("DONE", "committed", None)
 
 
+def test_who_settles_the_pivots_own_bad_output_says_that_it_is_done() -> None:
+    play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable")
+    play.bad(1)
+    play.settle(1)
+    assert (play.state, play.ordered) == ("EXECUTING(2)", ["b"])
+
+
 def test_who_settles_a_doubt_past_the_pivot_says_that_it_is_done() -> None:
     play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable retry=1\n3 c ; kind=retriable")
     play.ok(1)
@@ -284,16 +305,14 @@ def test_an_output_takes_a_saga_that_was_only_in_doubt_forward() -> None:
     assert (play.state, play.ordered, play.saga.cause) == ("EXECUTING(2)", ["b"], None)
 
 
-def test_an_output_that_lacks_what_the_undo_needs_is_kept_with_the_reason() -> None:
+def test_an_output_that_lacks_what_the_undo_needs_is_refused() -> None:
     play = Play("1 a / ua id=$output.step_1.id ; retry=1\n2 b / ub")
     play.unknown(1)
-    play.supply(1, {"name": "X"})
+    with pytest.raises(EventRefusedError, match="does not give the rollback what it needs"):
+        play.supply(1, {"name": "X"})
+    assert play.state == "NEEDS_HUMAN"
+    play.supply(1, {"id": "X"})
     assert play.state == "EXECUTING(2)"
-    assert "has no 'id'" in (play.step(1).undo_error or "")
-    play.rejected(2)
-    undo = play.step(1).undo
-    assert undo is not None
-    assert "has no 'id'" in (undo.error or "")
 
 
 def test_for_a_stuck_undo_only_an_output_that_helps_is_taken() -> None:

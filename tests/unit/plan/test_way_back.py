@@ -60,23 +60,38 @@ def test_an_undo_is_filled_from_the_output_first_and_then_from_the_parameters() 
 
 def test_a_single_value_fills_the_one_parameter_that_is_left() -> None:
     assert undo_of(output=TEXT, needs=closed(id=TEXT)) == {"id": "$output.step_7"}
-    assert undo_of(needs=closed(id=TEXT)) == {"id": "$output.step_7"}
-    assert undo_of({"a": "x"}, needs=closed(a=TEXT, id=TEXT)) == {"a": "x", "id": "$output.step_7"}
+    filled = undo_of({"a": "x"}, output=TEXT, needs=closed(a=TEXT, id=TEXT))
+    assert filled == {"a": "x", "id": "$output.step_7"}
+
+
+def test_what_is_left_is_looked_for_by_name_where_the_output_is_not_declared() -> None:
+    assert undo_of(needs=closed(id=TEXT)) == {"id": "$output.step_7.id"}
+    assert undo_of(output={"type": "object"}, needs=closed(id=TEXT)) == {"id": "$output.step_7.id"}
+    assert undo_of(needs=closed(a=TEXT, b=TEXT)) == {
+        "a": "$output.step_7.a",
+        "b": "$output.step_7.b",
+    }
+
+
+def test_an_optional_parameter_is_filled_from_a_declared_source() -> None:
+    optional = {"properties": {"id": TEXT, "why": TEXT}}
+    assert undo_of(output=closed(id=TEXT), needs=optional) == {"id": "$output.step_7.id"}
+    assert undo_of({"why": "x"}, needs=optional) == {"why": "x"}
 
 
 def test_the_step_is_named_as_references_name_it() -> None:
-    assert undo_of(step_id="step_1", needs=closed(id=TEXT)) == {"id": "$output.step_step_1"}
+    assert undo_of(step_id="step_1", needs=closed(id=TEXT)) == {"id": "$output.step_step_1.id"}
 
 
 def test_an_undo_that_needs_nothing_is_given_nothing() -> None:
     assert undo_of({"a": 1}, needs={}) == {}
-    assert undo_of({"a": 1}, needs={"properties": {"a": TEXT}}) == {}
+    assert undo_of({"b": 1}, needs={"properties": {"a": TEXT}}) == {}
 
 
 @pytest.mark.parametrize(
     ("params", "output", "needs"),
     [
-        ({}, None, closed(a=TEXT, b=TEXT)),
+        ({}, TEXT, closed(a=TEXT, b=TEXT)),
         ({}, closed(other=TEXT), closed(id=TEXT)),
         ({}, OPEN, closed(booking=TEXT)),
         ({"id": 7}, None, closed(id=TEXT)),
