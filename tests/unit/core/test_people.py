@@ -129,6 +129,16 @@ def test_an_undo_that_is_forgotten_is_not_tried_again() -> None:
     assert "retry" not in choices(play.saga, 0, at=61.0)
 
 
+def test_nothing_is_offered_for_steps_that_need_no_answer() -> None:
+    assert offered(passed(), 1) == ()
+    assert offered(stuck(), 2) == ()
+
+
+def test_before_the_pivot_a_doubtful_step_can_be_settled_whoever_uses_its_output() -> None:
+    play = doubtful("1 a / ua ; retry=1\n2 b x=$output.step_1.id / ub")
+    assert offered(play, 1) == ("retry", "output", "settled", "calls")
+
+
 def test_past_the_pivot_a_failed_step_can_be_tried_again_known_or_left() -> None:
     assert offered(passed(), 2) == ("retry", "output", "settled")
     needed = "2 b ; kind=retriable retry=1\n3 c x=$output.step_2.id ; kind=retriable"
