@@ -157,9 +157,10 @@ Line = Annotated[
 Paragraph = Annotated[
     str, StringConstraints(min_length=1, max_length=4000), AfterValidator(_paragraph)
 ]
+TASK_ID_CHARS_MAX = 128
 TaskId = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=128),
+    StringConstraints(min_length=1, max_length=TASK_ID_CHARS_MAX),
     AfterValidator(_one_line),
     AfterValidator(_trimmed),
     AfterValidator(_task_id),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,7 +32,7 @@ from fsm_saga.service.answers import Answer
 from fsm_saga.service.desk import Desk, plan_grown
 from fsm_saga.service.growing import GrowingSaga
 from fsm_saga.service.preparing import Prepared, Preparer
-from fsm_saga.service.undoing import UndoPlan, undo_plan
+from fsm_saga.service.undoing import UndoPlan, undo_id, undo_plan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.loading import load_tools
@@ -350,13 +349,13 @@ class Engine:
 
     async def _undo_id(self, saga_id: str) -> str:
         """Return the id of the saga's undo: the first that has not failed without any effect."""
-        name = f"{saga_id}.undo"
-        for number in itertools.count(2):
+        number = 1
+        while True:
+            name = undo_id(saga_id, number=number)
             head = await self.store.head(name)
             if head is None or head.outcome != Outcome.NOTHING_HAPPENED:
-                break
-            name = f"{saga_id}.undo{number}"
-        return name
+                return name
+            number += 1
 
     def saga(self, saga_id: str) -> GrowingSaga:
         """Return an open saga for an agent that decides as it goes; use it in ``async with``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from fsm_saga.core.program import StepSpec
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Phase
 from fsm_saga.errors import CommandError
+from fsm_saga.plan.fields import TASK_ID_CHARS_MAX
 from fsm_saga.plan.model import Plan
 
 # As patient as an undo on the way back is.
@@ -117,6 +119,18 @@ class UndoPlan:
     def undoes(self) -> dict[str, str]:
         """The req_id that each step of ``plan`` undoes, by its index there."""
         return {str(at): step.req_id for at, step in enumerate(self.possible)}
+
+
+def undo_id(saga_id: str, *, number: int = 1) -> str:
+    """Return the task_id of the ``number``th saga that takes this one back, always the same.
+
+    A name that is too long for it is cut, and a digest of the whole keeps it apart from others.
+    """
+    ending = ".undo" if number == 1 else f".undo{number}"
+    if len(saga_id) + len(ending) <= TASK_ID_CHARS_MAX:
+        return saga_id + ending
+    ending = f"-{hashlib.sha256(saga_id.encode()).hexdigest()[:16]}{ending}"
+    return saga_id[: TASK_ID_CHARS_MAX - len(ending)] + ending
 
 
 def undo_plan(saga: Saga, *, now: float) -> UndoPlan:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fsm_saga.core.records import Record
 from fsm_saga.core.saga import Saga
+from fsm_saga.service.undoing import undo_id
 from fsm_saga.service.view import SagaView, StepView
 from tests.support.world import World
 
@@ -97,7 +98,7 @@ def ledger_lines(world: World, saga: Saga) -> Iterator[str]:
     """Yield what the tools did for a saga, and for the one that takes it back; and what is left."""
     saga_id = saga.saga_id
     for entry in world.ledger:
-        if entry.saga_id in (saga_id, f"{saga_id}.undo"):
+        if entry.saga_id in (saga_id, undo_id(saga_id)):
             at = seconds(entry.at, saga.created_at)
             line = f"{at:>6}  {entry.step_id} {entry.tool} {entry.what}"
             yield line if entry.detail is None else f"{line} {_short(entry.detail)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.errors import CommandError
-from fsm_saga.service.undoing import undo_plan
+from fsm_saga.plan.fields import TASK_ID_CHARS_MAX
+from fsm_saga.service.undoing import undo_id, undo_plan
 from tests.support.play import Play
 
 
@@ -110,3 +111,19 @@ def test_what_a_dry_run_prints_is_json() -> None:
         "can_be_undone": True,
         "obstacle": "",
     }
+
+
+def test_a_long_name_is_cut_and_still_its_own() -> None:
+    """D-13: the id is fixed, so an undo happens once."""
+    assert undo_id("trip-7") == "trip-7.undo"
+    assert undo_id("trip-7", number=2) == "trip-7.undo2"
+    longest = "x" * TASK_ID_CHARS_MAX
+    other = "x" * (TASK_ID_CHARS_MAX - 1) + "y"
+    ids = [
+        undo_id(saga_id, number=number)
+        for saga_id in ("x" * (TASK_ID_CHARS_MAX - 5), longest, other)
+        for number in (1, 2, 11)
+    ]
+    assert all(len(found) <= TASK_ID_CHARS_MAX for found in ids)
+    assert len(set(ids)) == len(ids)
+    assert undo_id(longest) == undo_id(longest)
