@@ -14,7 +14,7 @@ from fsm_saga.errors import EventRefusedError
 from fsm_saga.machine.compile import compile_plan
 from fsm_saga.plan.model import Plan
 
-DECLARED = {"contracts": {}, "rollbacks": {}}
+DECLARED: dict[str, object] = {"contracts": {}, "rollbacks": {}}
 
 
 def begun(*steps: dict[str, object], deadline_s: float | None = None) -> Saga:
