@@ -446,6 +446,22 @@ def test_the_cause_is_what_turned_the_saga_and_not_what_it_settled_on_the_way() 
     assert play.saga.cause == "step '2' (b): full"
 
 
+def test_the_turn_is_recorded_by_what_caused_it() -> None:
+    def turn(play: Play) -> str:
+        (moved,) = (record for record in play.last.records if isinstance(record, r.SagaMoved))
+        return moved.event
+
+    play = Play(TWO)
+    play.cancel()
+    assert turn(play) == "cancelled"
+    play = Play(TWO + "\ndeadline 5")
+    play.tick(5.0)
+    assert turn(play) == "deadline_passed"
+    play = Play(WIDE)
+    play.rejected(1)
+    assert turn(play) == "step_failed"
+
+
 def test_a_failure_outweighs_a_cancellation_that_was_noted() -> None:
     play = Play("1 a / ua\n2 pay ; kind=pivot")
     play.ok(1)
