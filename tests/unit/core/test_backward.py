@@ -260,3 +260,13 @@ def test_an_undo_saga_shows_its_tools_that_they_undo() -> None:
     call = play.call(1)
     assert (call.undoes, call.direction) == ("r-original", Direction.DO)
     assert call.shown_direction is Direction.UNDO
+
+
+def test_late_calls_do_not_depend_on_the_memory_of_the_tool_that_acted() -> None:
+    play = turned("1 a / ua ; undo-retry=1\n2 b / ub", "a fenced retention=60", failing=2)
+    play.rejected(1, direction=UNDO)
+    play.at = 100.0
+    play.offer(1, "phone")
+    play.rejected(1, direction=UNDO)
+    play.tick()
+    assert play.ordered == ["phone"]
