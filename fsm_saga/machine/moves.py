@@ -85,7 +85,7 @@ def moves_of(saga: Saga, outputs: Mapping[int, Any]) -> list[Move]:
             case StepStatus.COMPENSATING:
                 found += _undoing_moves(saga, index, step)
             case StepStatus.AWAITING_APPROVAL:
-                found += _approval_moves(saga, index)
+                found += _in_time_and_late(saga, _approval_moves(saga, index))
             case _:
                 pass
         found += _clock_moves(saga, index, step)
@@ -93,9 +93,9 @@ def moves_of(saga: Saga, outputs: Mapping[int, Any]) -> list[Move]:
         if due is not None:
             timers.append((index, due))
         if saga.state.phase is Phase.NEEDS_HUMAN:
-            found += _answers(saga, index, outputs[index])
+            found += _in_time_and_late(saga, _answers(saga, index, outputs[index]))
     found += _timer_moves(saga, timers)
-    found += _outside_moves(saga)
+    found += _outside_moves(saga, timers)
     return found
 
 
@@ -262,6 +262,19 @@ def _undoing_moves(saga: Saga, index: int, step: StepState) -> Iterator[Move]:
         yield Move(words, index, done, saga, Act.UNDO_ANSWER_LATE, Way.OUTSIDE)
 
 
+def _in_time_and_late(saga: Saga, moves: Iterator[Move]) -> Iterator[Move]:
+    """Yield each move, and again as it is when the saga's deadline has passed unnoticed."""
+    for move in moves:
+        yield move
+        if saga.deadline_at is not None:
+            yield dataclasses.replace(
+                move,
+                what=f"{move.what}, after the saga's deadline",
+                saga=move.saga._replace(deadline_at=NOW),
+                may_be_refused=move.may_be_refused or isinstance(move.event, e.ApprovalAnswered),
+            )
+
+
 def _approval_moves(saga: Saga, index: int) -> Iterator[Move]:
     yes = e.ApprovalAnswered(at=NOW, step=index, is_granted=True, by=PERSON)
     no = e.ApprovalAnswered(at=NOW, step=index, is_granted=False, by=PERSON)
@@ -342,12 +355,16 @@ def _timer_moves(saga: Saga, timers: list[tuple[int, StepState]]) -> Iterator[Mo
         fired = _with_step(saga, index, due)
         yield Move(_timer_words(due), index, event, fired, closing=_closing([(index, due)]))
     if len(timers) > 1:
-        steps = list(saga.steps)
-        for index, due in timers:
-            steps[index] = due
-        together = saga._replace(steps=tuple(steps))
+        together = _with_due(saga, timers)
         closing = _closing(timers)
         yield Move("all timers fire together", -1, event, together, closing=closing)
+
+
+def _with_due(saga: Saga, timers: list[tuple[int, StepState]]) -> Saga:
+    steps = list(saga.steps)
+    for index, due in timers:
+        steps[index] = due
+    return saga._replace(steps=tuple(steps))
 
 
 def _closing(fired: list[tuple[int, StepState]]) -> tuple[int, ...]:
@@ -392,7 +409,7 @@ def _answers(saga: Saga, index: int, output: object) -> Iterator[Move]:
                 check(False, f"no rule for the answer {choice!r}")
 
 
-def _outside_moves(saga: Saga) -> Iterator[Move]:
+def _outside_moves(saga: Saga, timers: list[tuple[int, StepState]]) -> Iterator[Move]:
     if saga.stop is None:
         cancel = e.CancelAsked(at=NOW, by=PERSON)
         yield Move("somebody cancels", -1, cancel, saga, way=Way.OUTSIDE, may_be_refused=True)
@@ -402,6 +419,12 @@ def _outside_moves(saga: Saga) -> Iterator[Move]:
             yield Move(words, -1, e.TimePassed(at=NOW), late, way=Way.OUTSIDE)
     words = "the coordinator stops, and another one resumes"
     yield Move(words, -1, e.Resumed(at=NOW), saga, way=Way.OUTSIDE)
+    if timers or saga.deadline_at is not None:
+        deadline_at = saga.deadline_at and NOW
+        late = _with_due(saga, timers)._replace(deadline_at=deadline_at)
+        words = "the coordinator stops, and all is due when another one resumes"
+        closing = _closing(timers)
+        yield Move(words, -1, e.Resumed(at=NOW), late, way=Way.OUTSIDE, closing=closing)
     if saga.program.is_open and saga.state.phase is Phase.EXECUTING:
         close = e.PlanCloseAsked(at=NOW, program=closed(saga.program))
         is_resting = saga.state.count > len(saga.steps)

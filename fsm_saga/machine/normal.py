@@ -236,7 +236,7 @@ def _running(step: StepState, spec: StepSpec, req_id: str | None) -> StepState:
         params=step.params,
         output=step.output,
         is_doubted=step.is_doubted,
-        was_refused=step.was_refused and step.retry_at is not None,
+        was_refused=step.was_refused and (step.retry_at is not None or spec.check is not None),
         has_bad_output=step.has_bad_output,
         retry_at=None if step.retry_at is None else LATER,
         wait_until=None if step.wait_until is None else LATER,

@@ -14,8 +14,9 @@ import pytest
 from fsm_saga.core import backward, forward, people
 from fsm_saga.core import decide as decide_module
 from fsm_saga.core import events as e
+from fsm_saga.core import records as r
 from fsm_saga.core.decide import Decision, decide
-from fsm_saga.core.draft import Draft
+from fsm_saga.core.draft import APPLY, Draft
 from fsm_saga.core.effects import CallTool, Effect
 from fsm_saga.core.guards import WayBack
 from fsm_saga.core.invariants import check
@@ -231,10 +232,6 @@ def _always_compensated(work: Work, target: object) -> Outcome | None:
 _OUTCOME = Work._outcome
 
 
-def _resume_undo_without_a_trace(work: Work, index: int) -> None:
-    backward.send_undo(work, index, is_repeat=True)
-
-
 def _no_answers(draft: Draft, index: int, at: float) -> tuple[str, ...]:
     return ()
 
@@ -256,8 +253,8 @@ PATCHES: dict[str, Patch] = {
     "refusals trusted": lambda m: m.setattr(
         forward, "refusal_settles", lambda step, contract: True
     ),
-    "crash in an undo leaves no trace": lambda m: m.setattr(
-        decide_module, "_resume_undo", _resume_undo_without_a_trace
+    "crash in an undo leaves no trace": lambda m: m.setitem(
+        APPLY, r.CallInterrupted, lambda draft, record: None
     ),
     "everything is remembered": lambda m: m.setattr(
         forward, "is_remembered", lambda contract, started_at, now: True

@@ -1,0 +1,663 @@
+"""The meaning of a saga once more: plain dictionaries and loops, written from the design's text.
+
+It shares nothing with the core but words. It knows no records, tables or masks; it counts by
+counting and looks at everything each time. Slow, obvious, and of its own opinion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.modelcheck.programs import Needs, Step
+
+SKEW_S = 5.0
+APPROVAL_S = 3600.0
+Call = tuple[int, str]
+
+
+class Refused(Exception):  # noqa: N818  # what happened to the question
+    """Somebody asked for what cannot be now."""
+
+
+class Naive:
+    """One saga."""
+
+    def __init__(
+        self, steps: list[Step], needs: Needs, deadline_s: float | None, is_open: bool
+    ) -> None:
+        self.plan = steps
+        self.needs = needs
+        self.is_open = is_open
+        self.now = 0.0
+        self.phase = "EXECUTING"
+        self.deadline = None if deadline_s is None else deadline_s
+        self.stop = False
+        self.has_undone = False
+        self.calls: list[Call] = []
+        self.steps: list[dict[str, Any]] = [self.fresh_step() for _ in steps]
+        self.go_on()
+
+    @staticmethod
+    def fresh_step() -> dict[str, Any]:
+        return {
+            "status": "WAITING",
+            "trouble": False,  # its failure is not resolved
+            "bad": False,  # the effect is there, the output is of no use
+            "doubted": False,  # some copy of the call may have taken effect
+            "refused": False,  # the last answer was a refusal
+            "tried": 0,  # sends since the budget began
+            "asked": 0,  # checks since the budget began
+            "mode": None,  # while RUNNING: out, idle, asking, asking-idle, waiting
+            "was_called": False,
+            "was_approved": False,
+            "has_params": False,
+            "is_good_output": False,
+            "was_left": False,  # a person settled what is left of it
+            "undo": None,
+        }
+
+    # --- what is asked of a step ----------------------------------------------------------------
+
+    def has_effect(self, i: int) -> bool:
+        return self.plan[i].kind != "read_only"
+
+    def cannot_be_undone(self, i: int) -> bool:
+        step = self.plan[i]
+        return self.has_effect(i) and not step.has_undo and step.semantic is None
+
+    def blind_undo(self, i: int) -> bool:
+        return self.plan[i].has_undo and not self.plan[i].undo_needs_output
+
+    def exit_of(self, i: int) -> str:
+        contract = self.plan[i].contract
+        if not self.has_effect(i):
+            return "none"
+        if self.blind_undo(i) and contract.fenced_compensation:
+            return "undo now"
+        if contract.check is not None:
+            return "ask"
+        if self.blind_undo(i) and contract.deadline:
+            return "wait"
+        return "resend" if contract.dedupe else "person"
+
+    def remembers(self, retention_s: float | None, since: float) -> bool:
+        return retention_s is None or self.now - since <= retention_s
+
+    def may_resend(self, i: int) -> bool:
+        contract = self.plan[i].contract
+        if contract.read_only:
+            return True
+        return contract.dedupe and self.remembers(contract.retention_s, self.steps[i]["since"])
+
+    def may_be_there(self, i: int) -> bool:
+        status = self.steps[i]["status"]
+        if status == "SUCCEEDED":
+            return self.has_effect(i)
+        return status in ("RUNNING", "DOUBTFUL", "COMPENSATING", "STUCK")
+
+    def come_after(self, i: int) -> set[int]:
+        found: set[int] = set()
+        while True:
+            more = {
+                j
+                for j in range(len(self.steps))
+                if j not in found and any(n == i or n in found for n in self.needs[j])
+            }
+            if not more:
+                return found
+            found |= more
+
+    # --- how the saga stands --------------------------------------------------------------------
+
+    def succeeded(self) -> list[int]:
+        return [i for i, s in enumerate(self.steps) if s["status"] == "SUCCEEDED" and not s["bad"]]
+
+    def left(self) -> list[int]:
+        return [i for i in range(len(self.steps)) if self.may_be_there(i)]
+
+    def with_status(self, *statuses: str) -> list[int]:
+        return [i for i, s in enumerate(self.steps) if s["status"] in statuses]
+
+    def troubles(self) -> list[int]:
+        return [i for i, s in enumerate(self.steps) if s["trouble"]]
+
+    @property
+    def state(self) -> str:
+        if self.phase == "EXECUTING":
+            return f"EXECUTING({len(self.succeeded()) + 1})"
+        if self.phase == "COMPENSATING":
+            return f"COMPENSATING({len(self.left())})"
+        return self.phase
+
+    @property
+    def outcome(self) -> str | None:
+        if self.phase in ("EXECUTING", "COMPENSATING"):
+            return None
+        if self.phase in ("DONE", "NEEDS_HUMAN"):
+            return {"DONE": "committed", "NEEDS_HUMAN": "unknown"}[self.phase]
+        if any(step["was_left"] for step in self.steps):
+            return "partly_compensated"
+        undone = self.with_status("COMPENSATED")
+        if any(self.steps[i]["undo"]["source"] == "person" for i in undone):
+            return "amended"
+        return "compensated" if undone else "nothing_happened"
+
+    def is_surely_refused(self, i: int) -> bool:
+        step = self.steps[i]
+        return step["mode"] == "idle" and step["refused"] and self.refusal_is_final(i)
+
+    def refusal_is_final(self, i: int) -> bool:
+        contract = self.plan[i].contract
+        if contract.sticky_failures:
+            return True
+        return not self.steps[i]["doubted"] and not contract.fenced_compensation
+
+    def way_back(self) -> str:
+        fatal = [i for i in range(len(self.steps)) if self.cannot_be_undone(i)]
+        if any(self.steps[i]["status"] in ("SUCCEEDED", "DOUBTFUL") for i in fatal):
+            return "closed"
+        for i in fatal:
+            if self.steps[i]["status"] == "RUNNING" and not self.is_surely_refused(i):
+                return "open question"
+        return "open"
+
+    def turns_back(self) -> bool:
+        """True when a further attempt could only tell what became of the first."""
+        return self.phase != "EXECUTING" or (self.stop and self.way_back() != "closed")
+
+    # --- driving --------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        while True:
+            before = (self.phase, [s["status"] for s in self.steps], list(self.calls))
+            if self.phase == "EXECUTING":
+                self.forward()
+            if self.phase == "COMPENSATING":
+                self.backward()
+            if before == (self.phase, [s["status"] for s in self.steps], list(self.calls)):
+                return
+
+    def forward(self) -> None:
+        if len(self.succeeded()) == len(self.steps) and not self.is_open:
+            self.phase = "DONE"
+            return
+        if not self.troubles() and not self.stop:
+            self.launch()
+            return
+        way = self.way_back()
+        if way == "open":
+            self.settle_idle_siblings()
+            self.phase = "COMPENSATING"
+            self.withdraw_approvals()
+        elif way == "closed":
+            self.launch()
+            if self.troubles() and not self.with_status("RUNNING", "AWAITING_APPROVAL"):
+                self.phase = "NEEDS_HUMAN"
+
+    def launch(self) -> None:
+        for i, step in enumerate(self.steps):
+            ready = all(n in self.succeeded() for n in self.needs[i])
+            if step["status"] != "WAITING" or not ready:
+                continue
+            step["has_params"] = True
+            if self.plan[i].approval:
+                step["status"] = "AWAITING_APPROVAL"
+                step["approve_by"] = self.now + APPROVAL_S
+            else:
+                self.start(i)
+
+    def start(self, i: int) -> None:
+        step = self.steps[i]
+        step.update(status="RUNNING", mode="out", tried=1, asked=0, since=self.now)
+        step.update(doubted=False, refused=False, trouble=False)
+        allowed_s = self.plan[i].deadline_s
+        step["not_after"] = None if allowed_s is None else self.now + allowed_s
+        self.calls.append((i, "do"))
+
+    def settle_idle_siblings(self) -> None:
+        for i in self.with_status("RUNNING"):
+            step = self.steps[i]
+            if step["mode"] not in ("idle", "asking-idle"):
+                continue
+            if not self.has_effect(i) or self.is_surely_refused(i):
+                self.reject(i)
+            elif self.exit_of(i) == "undo now":
+                self.leave_in_doubt(i)
+
+    def withdraw_approvals(self) -> None:
+        for i in self.with_status("AWAITING_APPROVAL"):
+            self.steps[i]["status"] = "WAITING"
+
+    def backward(self) -> None:
+        if not self.left():
+            self.phase = "FAILED"
+            for i in self.with_status("WAITING", "AWAITING_APPROVAL"):
+                self.steps[i]["status"] = "SKIPPED"
+            return
+        if self.with_status("RUNNING"):
+            return
+        for i in self.left():
+            self.start_undo(i)
+        if not self.with_status("RUNNING", "COMPENSATING") and self.left():
+            self.phase = "NEEDS_HUMAN"
+
+    def start_undo(self, i: int) -> None:
+        step, plan = self.steps[i], self.plan[i]
+        if step["status"] not in ("SUCCEEDED", "DOUBTFUL"):
+            return
+        if any(j in self.left() for j in self.come_after(i)):
+            return
+        if step["status"] == "DOUBTFUL" and self.exit_of(i) not in ("undo now", "wait"):
+            return
+        has_forgotten = plan.contract.fenced_compensation and not self.remembers(
+            plan.contract.retention_s, step["since"]
+        )
+        lacks_output = plan.undo_needs_output and not step["is_good_output"]
+        if plan.semantic is not None or not plan.has_undo or lacks_output or has_forgotten:
+            step["status"] = "STUCK"
+            step["wants_output"] = plan.semantic is None and (not plan.has_undo or lacks_output)
+        else:
+            self.send_first_undo(i, "plan", 1)
+
+    def send_first_undo(self, i: int, source: str, calls: int) -> None:
+        step = self.steps[i]
+        step["status"] = "COMPENSATING"
+        step["wants_output"] = False
+        step["undo"] = {
+            "source": source,
+            "left": calls,
+            "mode": "out",
+            "tried": 1,
+            "doubted": False,
+            "refused": False,
+            "since": self.now,
+        }
+        self.has_undone = True
+        self.calls.append((i, "undo"))
+
+    # --- how a call ends ------------------------------------------------------------------------
+
+    def reject(self, i: int) -> None:
+        self.steps[i].update(status="REJECTED", mode=None, trouble=True)
+
+    def leave_in_doubt(self, i: int) -> None:
+        self.steps[i].update(status="DOUBTFUL", mode=None, trouble=True, doubted=True)
+
+    def succeed(self, i: int, is_good_output: bool) -> None:
+        step = self.steps[i]
+        step.update(status="SUCCEEDED", mode=None)
+        if self.plan[i].undo_needs_output and self.plan[i].has_undo and not is_good_output:
+            step.update(bad=True, trouble=True)
+        else:
+            step.update(bad=False, trouble=False, is_good_output=is_good_output)
+
+    def try_later(self, i: int) -> bool:
+        step = self.steps[i]
+        wait_s = min(2.0 ** (step["tried"] - 1), 1.0)
+        if step["not_after"] is not None and self.now + wait_s >= step["not_after"]:
+            return False
+        step["mode"] = "idle"
+        step["due"] = self.now + wait_s
+        return True
+
+    def doubt(self, i: int) -> None:
+        step, exit_ = self.steps[i], self.exit_of(i)
+        contract = self.plan[i].contract
+        if exit_ == "ask" and self.remembers(contract.retention_s, step["since"]):
+            step.update(mode="asking", doubted=True)
+            step["asked"] += 1
+            self.calls.append((i, "check"))
+        elif exit_ == "wait" and step["not_after"] + SKEW_S > self.now:
+            step.update(mode="waiting", doubted=True, due=step["not_after"] + SKEW_S)
+        else:
+            self.leave_in_doubt(i)
+
+    def refused(self, i: int, *, was_sent: bool = True) -> None:
+        step = self.steps[i]
+        if not was_sent and not step["doubted"]:
+            self.reject(i)
+            return
+        may_try = not self.turns_back() and step["tried"] < self.plan[i].retry.attempt_max
+        if may_try and self.try_later(i):
+            step["refused"] = True
+        elif not self.has_effect(i) or self.refusal_is_final(i):
+            self.reject(i)
+        else:
+            self.doubt(i)
+
+    def lost(self, i: int) -> None:
+        step = self.steps[i]
+        helps = not self.turns_back() or self.exit_of(i) in ("resend", "ask")
+        has_budget = step["tried"] < self.plan[i].retry.doubt_attempt_max
+        if helps and has_budget and self.may_resend(i) and self.try_later(i):
+            step.update(doubted=True, refused=False)
+        elif not self.has_effect(i):
+            self.reject(i)
+        else:
+            self.doubt(i)
+
+    def told(self, i: int, direction: str, said: str, output: Any = None) -> None:
+        """A reply to the call of this req_id: ok, bad, no, unsent or lost."""
+        self.calls = []
+        step = self.steps[i]
+        if direction == "undo":
+            self.told_undo(i, said)
+        elif step["status"] == "RUNNING":
+            if direction == "do":
+                self.told_do(i, said, output)
+            elif step["mode"] in ("asking", "asking-idle"):
+                self.told_check(i, said, output)
+        self.go_on()
+
+    def told_do(self, i: int, said: str, output: Any) -> None:
+        mode = self.steps[i]["mode"]
+        is_good = isinstance(output, dict) and "id" in output
+        if said == "ok":
+            self.succeed(i, is_good)
+        elif said == "bad" and mode in ("out", "idle"):
+            if self.has_effect(i):
+                self.steps[i].update(status="SUCCEEDED", mode=None, bad=True, trouble=True)
+            else:
+                self.reject(i)
+        elif said in ("no", "unsent") and mode == "out":
+            self.refused(i, was_sent=said == "no")
+        elif said == "lost" and mode == "out":
+            self.lost(i)
+
+    def told_check(self, i: int, said: str, output: Any) -> None:
+        step = self.steps[i]
+        if said == "ok":
+            status = output.get("status") if isinstance(output, dict) else None
+            inner = output.get("output") if isinstance(output, dict) else None
+            fences = self.plan[i].contract.check_fences
+            if status == "done":
+                self.succeed(i, isinstance(inner, dict) and "id" in inner)
+            elif status == "refused" or (status == "absent" and fences):
+                self.reject(i)
+            else:
+                self.leave_in_doubt(i)
+        elif said == "bad" or step["mode"] == "asking":
+            if step["asked"] >= 2:
+                self.leave_in_doubt(i)
+            else:
+                step.update(mode="asking-idle", due=self.now + 1.0)
+
+    def told_undo(self, i: int, said: str) -> None:
+        step = self.steps[i]
+        if step["status"] != "COMPENSATING":
+            return
+        undo = step["undo"]
+        if said in ("ok", "bad"):
+            if undo["left"] > 1:
+                self.send_first_undo(i, undo["source"], undo["left"] - 1)
+            else:
+                step["status"] = "COMPENSATED"
+        elif undo["mode"] == "out":
+            self.undo_failed(i, is_lost=said == "lost", was_sent=said != "unsent")
+
+    def undo_promises(self, i: int) -> tuple[bool, bool, float | None, int]:
+        """Return dedupe, sticky, retention and budget of the undo under way."""
+        if self.steps[i]["undo"]["source"] == "plan":
+            contract = self.plan[i].undo_contract
+            budget = self.plan[i].undo_retry.attempt_max
+            return contract.dedupe, contract.sticky_failures, contract.retention_s, budget
+        return self.steps[i]["mend_dedupe"], True, None, 6
+
+    def may_repeat_undo(self, i: int) -> bool:
+        undo = self.steps[i]["undo"]
+        dedupe, _sticky, retention_s, _budget = self.undo_promises(i)
+        return dedupe and self.remembers(retention_s, undo["since"])
+
+    def undo_still_bites(self, i: int) -> bool:
+        undo, contract = self.steps[i]["undo"], self.plan[i].contract
+        if undo["source"] == "plan" and contract.fenced_compensation:
+            return self.remembers(contract.retention_s, self.steps[i]["since"])
+        return True
+
+    def undo_failed(self, i: int, *, is_lost: bool, was_sent: bool = True) -> None:
+        step = self.steps[i]
+        undo = step["undo"]
+        budget = self.undo_promises(i)[3]
+        can_repeat = self.may_repeat_undo(i) if is_lost else True
+        undo["doubted"] = undo["doubted"] or is_lost
+        undo["refused"] = not is_lost
+        if can_repeat and was_sent and undo["tried"] < budget:
+            undo["mode"] = "idle"
+            delays_s = (0.1, 0.2, 0.4, 0.8, 1.6) if undo["source"] != "plan" else (1.0,) * 9
+            undo["due"] = self.now + delays_s[undo["tried"] - 1]
+        else:
+            step["status"] = "STUCK"
+
+    # --- time, crashes, people ------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        self.calls = []
+        self.now = now
+        self.note_deadline()
+        self.go_on()
+        self.do_what_is_due()
+        self.go_on()
+
+    def do_what_is_due(self) -> None:
+        for i, step in enumerate(self.steps):
+            if step["status"] == "AWAITING_APPROVAL" and step["approve_by"] <= self.now:
+                step.update(status="REJECTED", trouble=True)
+            elif step["status"] == "COMPENSATING":
+                self.undo_is_due(i)
+            elif step["status"] == "RUNNING" and step["mode"] not in ("out", "asking"):
+                self.step_is_due(i)
+
+    def note_deadline(self) -> None:
+        counts = self.phase == "EXECUTING" and not self.stop and self.way_back() != "closed"
+        if self.is_overdue() and counts:
+            self.stop = True
+
+    def is_overdue(self) -> bool:
+        return self.deadline is not None and self.deadline <= self.now
+
+    def step_is_due(self, i: int) -> None:
+        step = self.steps[i]
+        if step["due"] > self.now:
+            return
+        knows = self.remembers(self.plan[i].contract.retention_s, step["since"])
+        if step["mode"] == "waiting":
+            self.leave_in_doubt(i)
+        elif step["mode"] == "asking-idle":
+            if knows:
+                step["mode"] = "asking"
+                step["asked"] += 1
+                self.calls.append((i, "check"))
+            else:
+                self.leave_in_doubt(i)
+        elif step["doubted"] and not self.may_resend(i):
+            self.leave_in_doubt(i)
+        else:
+            step["mode"] = "out"
+            step["tried"] += 1
+            self.calls.append((i, "do"))
+
+    def undo_is_due(self, i: int) -> None:
+        undo = self.steps[i]["undo"]
+        if undo["mode"] != "idle" or undo["due"] > self.now:
+            return
+        is_safe = not undo["doubted"] or self.may_repeat_undo(i)
+        if is_safe and self.undo_still_bites(i):
+            undo["mode"] = "out"
+            undo["tried"] += 1
+            self.calls.append((i, "undo"))
+        else:
+            self.steps[i]["status"] = "STUCK"
+
+    def resume(self) -> None:
+        """Everything in flight is sent again, or its outcome is unknown."""
+        self.calls = []
+        out = [
+            i
+            for i, step in enumerate(self.steps)
+            if (step["status"] == "RUNNING" and step["mode"] in ("out", "asking"))
+            or (step["status"] == "COMPENSATING" and step["undo"]["mode"] == "out")
+        ]
+        self.note_deadline()
+        self.go_on()
+        for i in out:
+            self.resume_call(i)
+        self.do_what_is_due()
+        self.go_on()
+
+    def resume_call(self, i: int) -> None:
+        step = self.steps[i]
+        if step["status"] == "COMPENSATING":
+            undo = step["undo"]
+            undo["doubted"] = undo["doubted"] or not self.undo_promises(i)[1]
+            if self.may_repeat_undo(i) and self.undo_still_bites(i):
+                self.calls.append((i, "undo"))
+            else:
+                self.undo_failed(i, is_lost=True)
+        elif step["mode"] == "asking":
+            if self.remembers(self.plan[i].contract.retention_s, step["since"]):
+                self.calls.append((i, "check"))
+            else:
+                self.leave_in_doubt(i)
+        else:
+            is_sure = self.plan[i].contract.sticky_failures or not self.has_effect(i)
+            step["doubted"] = step["doubted"] or not is_sure
+            if self.may_resend(i):
+                self.calls.append((i, "do"))
+            else:
+                self.lost(i)
+
+    def cancel(self) -> None:
+        self.calls = []
+        if self.phase in ("DONE", "FAILED"):
+            raise Refused
+        if self.phase == "COMPENSATING":
+            return
+        if self.way_back() == "closed":
+            raise Refused
+        self.stop = True
+        self.go_on()
+
+    def close(self) -> None:
+        self.calls = []
+        if not self.is_open:
+            return
+        if self.phase != "EXECUTING":
+            raise Refused
+        self.is_open = False
+        self.go_on()
+
+    def approve(self, i: int, *, is_granted: bool) -> None:
+        self.calls = []
+        step = self.steps[i]
+        if step["status"] != "AWAITING_APPROVAL" or self.now >= step["approve_by"]:
+            raise Refused
+        if not is_granted:
+            step.update(status="REJECTED", trouble=True)
+        elif (self.troubles() or self.stop or self.is_overdue()) and self.way_back() != "closed":
+            raise Refused
+        else:
+            step["was_approved"] = True
+            self.start(i)
+        self.go_on()
+
+    def choices(self, i: int) -> set[str]:
+        if self.phase != "NEEDS_HUMAN":
+            return set()
+        step, status = self.steps[i], self.steps[i]["status"]
+        is_closed = self.way_back() == "closed"
+        if status == "STUCK":
+            return self.choices_stuck(i)
+        if status == "DOUBTFUL":
+            if not is_closed and any(j in self.left() for j in self.come_after(i)):
+                return set()
+            found = {"output"}
+            if self.may_resend(i):
+                found.add("retry")
+            if not (self.plan[i].output_is_used and self.is_settled_as_done(i)):
+                found.add("settled")
+            return found if is_closed else found | {"calls"}
+        if not is_closed or not step["trouble"] or status not in ("REJECTED", "SUCCEEDED"):
+            return set()
+        found = {"output"} if self.plan[i].output_is_used else {"output", "settled"}
+        was_allowed = step["was_approved"] or not self.plan[i].approval
+        can_resend = status == "REJECTED" or self.may_resend(i)
+        if was_allowed and can_resend and step["has_params"]:
+            found.add("retry")
+        return found
+
+    def choices_stuck(self, i: int) -> set[str]:
+        step = self.steps[i]
+        found = {"settled", "calls"}
+        if step["undo"] is not None:
+            is_safe = not step["undo"]["doubted"] or self.may_repeat_undo(i)
+            if is_safe and self.undo_still_bites(i):
+                found.add("retry")
+        if step["wants_output"] and self.plan[i].has_undo:
+            found.add("output")
+        return found
+
+    def is_settled_as_done(self, i: int) -> bool:
+        if self.steps[i]["status"] == "DOUBTFUL":
+            others = [j for j in self.left() if j != i]
+            return any(self.cannot_be_undone(j) for j in others)
+        return self.steps[i]["status"] in ("REJECTED", "SUCCEEDED")
+
+    def answer(self, i: int, choice: str, detail: Any = None) -> None:
+        """A person's answer; ``detail`` is an output, or the number of calls and their dedupe."""
+        self.calls = []
+        if choice not in self.choices(i):
+            raise Refused
+        match choice:
+            case "retry":
+                self.retried(i)
+            case "settled":
+                self.settled(i)
+            case "output":
+                self.supplied(i, isinstance(detail, dict) and "id" in detail)
+            case "calls":
+                count, self.steps[i]["mend_dedupe"] = detail
+                self.send_first_undo(i, "person", count)
+            case _:
+                raise AssertionError(choice)
+        self.leave_rest()
+        self.note_deadline()
+        self.go_on()
+
+    def leave_rest(self) -> None:
+        is_free = not self.stop and not self.troubles() and not self.has_undone
+        self.phase = "EXECUTING" if self.way_back() != "open" or is_free else "COMPENSATING"
+
+    def retried(self, i: int) -> None:
+        step = self.steps[i]
+        step["trouble"] = False
+        if step["status"] == "STUCK":
+            undo = step["undo"]
+            is_new = undo["refused"] and not undo["doubted"]
+            step["status"] = "COMPENSATING"
+            undo.update(mode="out", tried=1, refused=False)
+            if is_new:
+                undo["since"] = self.now
+            self.calls.append((i, "undo"))
+        elif step["status"] == "REJECTED":
+            self.start(i)
+        else:
+            step.update(status="RUNNING", mode="out", tried=1, asked=0, bad=False)
+            self.calls.append((i, "do"))
+
+    def settled(self, i: int) -> None:
+        step = self.steps[i]
+        if self.is_settled_as_done(i):
+            step.update(status="SUCCEEDED", bad=False, trouble=False)
+        else:
+            step.update(status="COMPENSATED", trouble=True, was_left=True)
+
+    def supplied(self, i: int, is_good: bool) -> None:
+        step = self.steps[i]
+        if self.plan[i].has_undo and self.plan[i].undo_needs_output and not is_good:
+            raise Refused
+        if step["status"] == "STUCK":
+            step["is_good_output"] = True
+            self.send_first_undo(i, "plan", 1)
+            return
+        step.update(status="SUCCEEDED", bad=False, trouble=False)
+        step["is_good_output"] = step["is_good_output"] or is_good
