@@ -17,7 +17,8 @@ from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction
 from fsm_saga.errors import EventRefusedError
 from tests.property.histories import STEPS, WAITS, Recipe, events, recipes, submitted
-from tests.property.naive import Naive, Refused
+from tests.property.naive import Refused
+from tests.property.naive_people import NaiveWithPeople
 
 _SAID = {
     e.CallSucceeded: "ok",
@@ -33,12 +34,12 @@ _ANSWERED = {
 }
 
 
-def naive_of(recipe: Recipe) -> Naive:
+def naive_of(recipe: Recipe) -> NaiveWithPeople:
     steps = [STEPS[name] for name in recipe.steps]
-    return Naive(steps, recipe.needs, recipe.deadline_s, recipe.is_open)
+    return NaiveWithPeople(steps, recipe.needs, recipe.deadline_s, recipe.is_open)
 
 
-def tell(naive: Naive, saga: Saga, event: e.Event) -> None:
+def tell(naive: NaiveWithPeople, saga: Saga, event: e.Event) -> None:
     """Tell the naive saga the same; ``saga`` only says which calls are known under which id."""
     naive.now = event.at
     match event:
@@ -62,7 +63,7 @@ def tell(naive: Naive, saga: Saga, event: e.Event) -> None:
             raise AssertionError(event)
 
 
-def _tell_reply(naive: Naive, saga: Saga, event: e.CallEvent) -> None:
+def _tell_reply(naive: NaiveWithPeople, saga: Saga, event: e.CallEvent) -> None:
     step = saga.steps[event.step]
     if event.direction is Direction.UNDO:
         is_known = step.undo is not None and step.undo.req_id == event.req_id
@@ -76,7 +77,7 @@ def _tell_reply(naive: Naive, saga: Saga, event: e.CallEvent) -> None:
         naive.told(event.step, event.direction.value, said, output)
 
 
-def _tell_answer(naive: Naive, saga: Saga, event: e.HumanAnswer) -> None:
+def _tell_answer(naive: NaiveWithPeople, saga: Saga, event: e.HumanAnswer) -> None:
     detail: Any = getattr(event, "output", None)
     if event.position is not None and event.position != saga.position:
         raise Refused
@@ -87,7 +88,7 @@ def _tell_answer(naive: Naive, saga: Saga, event: e.HumanAnswer) -> None:
     naive.answer(event.step, _ANSWERED[type(event)], detail)
 
 
-def compare(naive: Naive, decision: Decision) -> None:
+def compare(naive: NaiveWithPeople, decision: Decision) -> None:
     saga = decision.saga
     assert naive.state == str(saga.state)
     assert naive.outcome == saga.outcome

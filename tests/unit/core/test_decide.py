@@ -139,6 +139,34 @@ def test_a_check_that_answers_twice_is_heard_once() -> None:
     assert ignored(play)
 
 
+def test_a_late_check_says_nothing_of_a_call_that_a_person_ordered_again() -> None:
+    play = Play("1 a / ua id=$output.step_1.id ; retry=1", "a check=ask")
+    play.unknown(1)
+    play.ok(1, {"status": "absent"}, CHECK)
+    play.retry(1)
+    play.ok(1, {"status": "refused"}, CHECK)
+    assert ignored(play)
+    assert play.step(1).status == "RUNNING"
+
+
+def test_a_check_of_a_tool_that_does_not_dedupe_is_asked_again_all_the_same() -> None:
+    play = Play("1 a / ua ; retry=1", "a check=ask no-dedupe")
+    play.unknown(1)
+    play.unknown(1, direction=CHECK)
+    play.tick()
+    assert play.ordered == ["ask"]
+
+
+def test_what_was_ignored_is_kept_in_its_own_words() -> None:
+    play = Play(TWO)
+    play.ok(1)
+    for act, detail in ((play.ok, "a success"), (play.rejected, "no"), (play.unknown, "lost")):
+        act(1)
+        (record,) = play.last.records
+        assert isinstance(record, r.ReplyIgnored)
+        assert record.detail == detail
+
+
 def test_an_undo_that_answers_twice_is_heard_once() -> None:
     play = Play(TWO)
     play.ok(1)
@@ -399,6 +427,30 @@ def test_a_second_cancellation_says_that_there_was_a_first() -> None:
     assert (play.written, play.last.note) == ([], "the saga is already going back")
 
 
+def test_a_cancellation_on_the_way_back_says_where_the_saga_is_and_writes_nothing() -> None:
+    play = Play(TWO)
+    play.ok(1)
+    play.rejected(2)
+    play.cancel()
+    assert (play.written, play.last.note) == ([], "the saga is already going back")
+
+
+def test_a_deadline_adds_nothing_to_a_cancellation_that_was_noted() -> None:
+    play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable\ndeadline 5")
+    play.cancel()
+    play.tick(6.0)
+    assert play.written == []
+
+
+def test_a_note_that_the_pivot_overruled_keeps_nothing_from_resting() -> None:
+    play = Play("1 pay ; kind=pivot", is_open=True)
+    play.cancel()
+    play.ok(1)
+    assert play.state == "EXECUTING(2)"
+    play.close()
+    assert play.state == "DONE"
+
+
 def test_while_a_pivot_is_in_flight_a_cancellation_is_noted_once() -> None:
     """D-11."""
     play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable")
@@ -435,7 +487,7 @@ def test_the_cause_is_what_turned_the_saga_and_not_what_it_settled_on_the_way() 
     play = Play("1 a / ua ; after=- retry=5*10\n2 b / ub ; after=-")
     play.rejected(1, "busy")
     play.cancel()
-    assert play.saga.cause == "cancelled"
+    assert (play.saga.cause, play.statuses) == ("cancelled", "REJECTED RUNNING")
     play = Play("1 a / ua ; after=- retry=5*10\n2 b / ub ; after=-\ndeadline 5")
     play.rejected(1, "busy")
     play.tick(5.0)
