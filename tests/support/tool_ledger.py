@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,9 +47,17 @@ class ToolLedger:
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
+        # SQLite does not wait its turn while a file becomes a WAL one: two threads that make the
+        # file at once would have one of them refused, which is no refusal of the tool's.
+        self._turn = threading.Lock()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._turn, self._connected() as connection:
+            yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self.path, timeout=10, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
