@@ -175,5 +175,8 @@ class Clock(Protocol):
     def jitter(self) -> float:
         """Return a number in [0, 1)."""
 
+    def token(self) -> str:
+        """Return a short text that no other call returns, in this process or in another."""
+
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` of monotonic time."""

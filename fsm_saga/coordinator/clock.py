@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import secrets
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,10 @@ class SystemClock:
     def jitter(self) -> float:
         """Return a number in [0, 1)."""
         return self._random.random()
+
+    def token(self) -> str:
+        """Return 16 random hexadecimal digits."""
+        return secrets.token_hex(8)
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds``."""
@@ -66,9 +71,12 @@ class Timers:
                 continue
             delay_s = min(max(self._heap[0][0] - self._clock.now(), 0.0), self.SLEEP_S_MAX)
             sleeping = asyncio.ensure_future(self._clock.sleep(delay_s))
-            changed = asyncio.ensure_future(self._changed.wait())
+            sleeping.add_done_callback(self._wake)
             try:
-                await asyncio.wait((sleeping, changed), return_when=asyncio.FIRST_COMPLETED)
+                await self._changed.wait()
             finally:
+                sleeping.remove_done_callback(self._wake)
                 sleeping.cancel()
-                changed.cancel()
+
+    def _wake(self, _sleeping: asyncio.Future[None]) -> None:
+        self._changed.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -30,6 +30,9 @@ class Coordinator:
 
     Sagas that have ended are dropped from memory; the store has them. Every task runs in the
     task group that was given, so a bug of ours stops the whole rather than one saga in silence.
+
+    Whatever is done to many tasks or waiters is done in the order in which they came, never in
+    that of a set: on the same clock the same events lead to the same run.
     """
 
     def __init__(
@@ -50,9 +53,10 @@ class Coordinator:
         self._drivers: dict[str, SagaDriver] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._active_max = active_max
-        self._waiters: set[asyncio.Future[Any]] = set()
+        self._waiters: dict[asyncio.Future[Any], None] = {}
+        self._spawned: dict[asyncio.Task[None], None] = {}
         self.failure: FsmSagaError | None = None
-        tasks.create_task(self._timers.run(), name="timers")
+        self.spawn(self._timers.run(), name="timers")
 
     @property
     def active_count(self) -> int:
@@ -177,8 +181,8 @@ class Coordinator:
         """
         self.check_alive()
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        waiter.add_done_callback(self._waiters.discard)
+        self._waiters[waiter] = None
+        waiter.add_done_callback(self._waiters.pop)
         return waiter
 
     def stop(self, failure: FsmSagaError) -> None:
@@ -188,7 +192,10 @@ class Coordinator:
             self._end(failure)
 
     def close(self) -> None:
-        """Tell everybody who still waits that the engine was left. Its tasks are the caller's."""
+        """Tell everybody who still waits that the engine was left, and cancel the tasks.
+
+        They are waited for by the task group that was given.
+        """
         if self.failure is None:
             self._end(
                 CommandError(
@@ -196,20 +203,28 @@ class Coordinator:
                     "open the store again to see it and to go on."
                 )
             )
+        for task in list(self._spawned):
+            task.cancel()
 
     def _end(self, failure: FsmSagaError) -> None:
         self.failure = failure
-        for waiter in self._waiters:
+        for waiter in list(self._waiters):
             if not waiter.done():
                 waiter.set_exception(failure)
 
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str | None = None) -> None:
+        """Run ``work`` in a task of its own until it ends or the engine is left."""
+        task = self._tasks.create_task(work, name=name)
+        self._spawned[task] = None
+        task.add_done_callback(self._spawned.pop)
+
     def spawn_call(self, driver: SagaDriver, call: CallTool) -> None:
         """Make a call in a task of its own and drive the saga on with its outcome."""
-        self._tasks.create_task(self._drive(driver, call))
+        self.spawn(self._drive(driver, call))
 
     def spawn_drive(self, driver: SagaDriver, event: e.Event | None = None) -> None:
         """Drive the saga in a task of its own."""
-        self._tasks.create_task(self._drive(driver, None, event))
+        self.spawn(self._drive(driver, None, event))
 
     async def _drive(
         self, driver: SagaDriver, call: CallTool | None, event: e.Event | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -97,7 +96,7 @@ class Engine:
             recover: Take up every unfinished saga whose tools are given.
             active_max: How many sagas may be under way before submissions are refused.
             output_bytes_max: Bytes of JSON that a tool may return.
-            clock: The source of time and jitter.
+            clock: The source of time and chance.
 
         Raises:
             ToolsError: If the tools cannot be used.
@@ -151,7 +150,7 @@ class Engine:
             tools=prepared.declared,
             undo_of=undo_of,
             undoes=undoes,
-            run_key=secrets.token_hex(8),
+            run_key=self.clock.token(),
         )
         if self.coordinator.driver(saga_id) is None:
             try:
@@ -372,7 +371,7 @@ class Engine:
             at=self.clock.now(),
             plan=prepared.body,
             tools=prepared.declared,
-            run_key=secrets.token_hex(8),
+            run_key=self.clock.token(),
         )
         return await self.coordinator.submit(plan.task_id, prepared.program, event)
 
@@ -433,7 +432,7 @@ async def _running(
         async with asyncio.TaskGroup() as tasks:
             coordinator = Coordinator(store, runner, clock, tasks, active_max=active_max)
             engine = Engine(store, runner, clock, coordinator, allowed=allowed)
-            tasks.create_task(engine.desk.serve(), name="commands")
+            coordinator.spawn(engine.desk.serve(), name="commands")
             try:
                 yield engine
             except BaseException as error:  # noqa: BLE001  # raised again below, as it is

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,11 +99,11 @@ class PythonRunner:
             await self.close()
             threads = self._threads = ThreadPool(thread_max=self._thread_max)
         function = tool.function
-        started = time.monotonic()
+        started = threads.loop.time()
         ended = await threads.run(tool.name, lambda: function(**arguments), timeout_s=timeout_s)
         if ended.how is How.RETURNED and inspect.isawaitable(ended.value):
             # A sync wrapper around an async function: what it returned is still to be done.
-            left_s = max(0.0, timeout_s - (time.monotonic() - started))
+            left_s = max(0.0, timeout_s - (threads.loop.time() - started))
             return await run_coroutine(ended.value, timeout_s=left_s)
         return ended
 

@@ -63,6 +63,7 @@ class VirtualClock:
 
     def __init__(self) -> None:
         self.jitters: list[float] = []
+        self._tokens = 0
 
     def now(self) -> float:
         """Return the virtual wall clock."""
@@ -71,6 +72,11 @@ class VirtualClock:
     def jitter(self) -> float:
         """Return the next number that was given."""
         return self.jitters.pop(0) if self.jitters else 0.0
+
+    def token(self) -> str:
+        """Return a number that was not given before."""
+        self._tokens += 1
+        return f"{self._tokens:016x}"
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` of virtual time."""

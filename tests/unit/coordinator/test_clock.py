@@ -23,6 +23,9 @@ class JumpingClock:
     def jitter(self) -> float:
         return 0.0
 
+    def token(self) -> str:
+        return "token"
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -98,4 +101,5 @@ async def test_the_real_clock_tells_the_time_and_draws_chance() -> None:
     drawn = {clock.jitter() for _ in range(20)}
     assert len(drawn) > 1
     assert all(0.0 <= number < 1.0 for number in drawn)
+    assert len({clock.token() for _ in range(20)}) == 20
     await clock.sleep(0.0)

@@ -271,3 +271,48 @@ def test_nothing_is_kept_of_a_saga_that_has_ended() -> None:
         assert not coordinator.listeners
 
     with_host(test)
+
+
+# --- the same run again --------------------------------------------------------------------------
+
+
+def test_whatever_is_drawn_for_a_saga_comes_from_the_clock() -> None:
+    async def test(host: Host, plan: Plan) -> None:
+        for number in (1, 2):
+            view = await host.engine.run(plan, task_id=f"trip-{number}")
+            assert view.saga.run_key == f"{number:016x}"
+
+    with_host(test)
+
+
+def test_those_who_wait_are_told_of_the_end_in_the_order_in_which_they_came() -> None:
+    async def test(host: Host, plan: Plan) -> None:
+        told: list[int] = []
+        waiters = [host.engine.coordinator.new_waiter() for _ in range(50)]
+        for waiter in waiters:
+            waiter.add_done_callback(lambda done: told.append(waiters.index(done)))
+        await host.kill()
+        assert told == list(range(50))
+        for waiter in waiters:
+            assert isinstance(waiter.exception(), CommandError)
+
+    with_host(test)
+
+
+def test_the_tasks_of_an_engine_that_is_left_are_cancelled_in_the_order_of_their_start() -> None:
+    async def test(host: Host, plan: Plan) -> None:
+        ended: list[int] = []
+
+        async def waits(number: int) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                ended.append(number)
+
+        for number in range(50):
+            host.engine.coordinator.spawn(waits(number))
+        await asyncio.sleep(0)
+        await host.kill()
+        assert ended == list(range(50))
+
+    with_host(test)
