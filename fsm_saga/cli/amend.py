@@ -40,7 +40,9 @@ def amend(
 ) -> int:
     """Append steps to a saga that is under way; what has started does not change.
 
-    The plan is checked again as a whole, so tools are needed. Exit codes: 0 accepted, 2 refused.
+    The plan is checked again as a whole, so tools are needed.
+
+    Exit codes: 0 accepted, 2 refused, 75 the store failed.
     """
     answer = Answer(kind="amend", value=read_input_text(file, "The file with steps"))
     specs = tool_specs(tools)

@@ -72,7 +72,9 @@ def fsm_saga(
 ) -> None:
     """Run the plans of agents as sagas: done, undone, or a person asked, whatever happens.
 
-    Exit codes: 0 done, 1 failed and undone, 2 refused (nothing ran), 3 a person is asked.
+    Exit codes: 0 done, 1 failed and undone, 2 refused (nothing ran), 3 a person is asked, 70 a bug,
+    74 the output could not be written, 75 the store failed while sagas were under way: nothing
+    acknowledged is lost, run `fsm-saga resume` when it answers again.
     """
     del version  # its callback has answered
 

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fsm_saga.cli.driving import (
     commands_for,
     commands_served,
-    follow,
+    open_engine,
     stopped_text,
     wait_for_rest,
 )
-from fsm_saga.cli.failures import RefusedElsewhereError
+from fsm_saga.cli.failures import RefusedElsewhereError, StoreFailedError
 from fsm_saga.cli.options import load_all, typed
 from fsm_saga.cli.output import print_json, print_line
 from fsm_saga.cli.progress import Progress, open_progress
@@ -31,7 +32,7 @@ from fsm_saga.cli.saga_text import print_saga
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core.decide import decide
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import StoreLockedError
+from fsm_saga.errors import StoreLockedError, StoreUnavailableError
 from fsm_saga.ports import Command, Store
 from fsm_saga.service.answers import Answer, answer_event
 from fsm_saga.service.engine import Engine
@@ -108,6 +109,7 @@ class _Carrying:
         self._saga_id = decision.saga_id
         self._answer = decision.answer
         self._url = decision.store
+        self._specs = decision.specs
         self._tools = tools
         self._progress = progress
 
@@ -123,7 +125,8 @@ class _Carrying:
                     return await self._here(number)
                 except StoreLockedError:
                     if number is None:
-                        number = await store.post_command(self._command())
+                        with self._doubted():
+                            number = await store.post_command(self._command())
                 answer = await _answer_to(store, number, patience_s=LOCK_POLL_S)
                 if answer is not None:
                     _check_accepted(answer)
@@ -133,15 +136,17 @@ class _Carrying:
 
     async def _here(self, number: int | None) -> tuple[Carried, SagaView]:
         """Carry it out as the writer; ``number`` is its command if it was left in the store."""
-        async with Engine.open(self._url, tools=self._tools, recover=False) as engine:
-            follow(engine, self._progress)
+        async with open_engine(
+            self._url, tools=self._tools, specs=self._specs, progress=self._progress
+        ) as engine:
             saga = (await engine.get(self._saga_id)).saga
             if not saga.state.is_final and engine.desk.missing_tools(saga):
                 return await self._without_tools(engine, number)
             # Who decided first comes first: the engine serves what was left in the store.
             await commands_served(engine, {self._saga_id})
             if number is None:
-                await engine.answer(self._saga_id, self._answer)
+                with self._doubted():
+                    await engine.answer(self._saga_id, self._answer)
             else:
                 _check_accepted(await engine.store.command_answer(number) or {})
             return Carried.DONE, (await wait_for_rest(engine, [self._saga_id]))[0]
@@ -151,10 +156,24 @@ class _Carrying:
         carried = Carried.LEFT
         if number is None:
             before = await commands_for(engine, {self._saga_id})
-            await engine.answer(self._saga_id, self._answer)
+            with self._doubted():
+                await engine.answer(self._saga_id, self._answer)
             if len(await commands_for(engine, {self._saga_id})) == len(before):
                 carried = Carried.RECORDED
         return carried, await engine.get(self._saga_id)
+
+    @contextmanager
+    def _doubted(self) -> Iterator[None]:
+        """Say so if the store fails while the decision is written: it may be there."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            show = typed("show", self._saga_id, store=self._url)
+            raise StoreFailedError(
+                error.code,
+                f"The store failed while the decision was written, so it may count or not: "
+                f"{error.message} `{show}` tells once the store answers again.",
+            ) from error
 
     def _check(self, saga: Saga) -> None:
         """Return if the saga as it is accepts the decision, as far as that can be told here."""

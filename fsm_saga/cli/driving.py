@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from fsm_saga.cli.failures import StoreFailedError
 from fsm_saga.cli.heads import head_as_json
 from fsm_saga.cli.options import typed
 from fsm_saga.cli.progress import Progress
@@ -13,9 +15,11 @@ from fsm_saga.coordinator.driver import head_of
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Phase
 from fsm_saga.core.work import Decision
+from fsm_saga.errors import StoreError
 from fsm_saga.ports import Command
 from fsm_saga.service.engine import Engine
 from fsm_saga.service.view import SagaView
+from fsm_saga.tools.python import Tool
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -35,7 +39,45 @@ def exit_code_of(view: SagaView) -> int:
             return EXIT_NEEDS_HUMAN
 
 
-def follow(engine: Engine, progress: Progress) -> None:
+@asynccontextmanager
+async def open_engine(
+    store: str,
+    *,
+    tools: Sequence[Tool[..., Any]],
+    specs: Sequence[str],
+    progress: Progress,
+    allow: Collection[str] | None = None,
+) -> AsyncIterator[Engine]:
+    """Give the engine of a command that runs sagas; every durable change of theirs is shown.
+
+    Args:
+        store: URL of the store.
+        tools: The tools.
+        specs: What the tools were loaded from, to say how to go on.
+        progress: Shows the changes.
+        allow: Names of the tools that plans may use; None allows all that are given.
+
+    Raises:
+        StoreFailedError: If the store failed after a saga had come under way.
+        StoreError: If it failed before: nothing was done.
+    """
+    engine: Engine | None = None
+    try:
+        async with Engine.open(store, tools=tools, allow=allow or None, recover=False) as engine:
+            _follow(engine, progress)
+            yield engine
+    except StoreError as error:
+        if engine is None or not engine.coordinator.has_driven:
+            raise
+        resume = typed("resume", store=store, tools=specs)
+        raise StoreFailedError(
+            error.code,
+            f"The store failed while sagas were under way: {error.message} Nothing that was "
+            f"acknowledged is lost; once the store answers again, `{resume}` goes on.",
+        ) from error
+
+
+def _follow(engine: Engine, progress: Progress) -> None:
     """Show every durable change of the engine's sagas from now on."""
 
     def show(saga: Saga, decision: Decision) -> None:

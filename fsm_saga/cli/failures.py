@@ -16,6 +16,7 @@ from fsm_saga.errors import FsmSagaError, InvariantBrokenError, PlanError
 
 EXIT_REFUSED = 2
 EXIT_INTERNAL = 70
+EXIT_STORE_FAILED = 75  # EX_TEMPFAIL: the same again later may succeed
 
 
 class RefusedElsewhereError(Exception):
@@ -25,6 +26,15 @@ class RefusedElsewhereError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message.removesuffix(f" [{code}]")
+
+
+class StoreFailedError(Exception):
+    """The store failed while sagas were under way, so calls may have been made."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 def is_debugging() -> bool:
@@ -46,6 +56,9 @@ def report(error: BaseException, *, as_json: bool) -> int:
             _report_sentence(error.code, error.message, as_json=as_json)
         case RefusedElsewhereError():
             _report_sentence(error.code, error.message, as_json=as_json)
+        case StoreFailedError():
+            _report_sentence(error.code, error.message, as_json=as_json)
+            return EXIT_STORE_FAILED
         case InterruptedBySignal():
             _report_sentence("interrupted", error.message, as_json=as_json)
             return error.exit_code

@@ -76,7 +76,9 @@ def resolve(
 ) -> int:
     """Answer for a step that a saga in NEEDS_HUMAN rests on, in exactly one way.
 
-    `show` says which answers a step accepts now. Exit codes: 0 accepted, 2 refused.
+    `show` says which answers a step accepts now.
+
+    Exit codes: 0 accepted, 2 refused, 75 the store failed.
     """
     kind, value = _answer(retry=retry, settled=settled, output=output, calls=calls)
     answer = Answer(kind=kind, step_id=step, by=by, note=note, value=value, position=position)

@@ -11,8 +11,8 @@ from fsm_saga.cli.driving import (
     EXIT_FAILED,
     EXIT_NEEDS_HUMAN,
     exit_code_of,
-    follow,
     heads_of,
+    open_engine,
     stopped_text,
     wait_for_rest,
 )
@@ -30,7 +30,6 @@ from fsm_saga.cli.progress import Progress, open_progress
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import headline, print_saga
 from fsm_saga.drawing.plain import plain_text
-from fsm_saga.service.engine import Engine
 from fsm_saga.service.view import SagaView
 from fsm_saga.tools.python import Tool
 
@@ -53,7 +52,8 @@ def resume(
     Also carries out decisions that were left in the store. A saga whose tools are not given, or
     whose journal is damaged, is named and left alone.
 
-    Exit codes: 3 if a person is asked or a saga was left alone, else 1 if one FAILED, else 0.
+    Exit codes: 3 if a person is asked or a saga was left alone, else 1 if one FAILED, else 0; 75 if
+    the store failed meanwhile: nothing acknowledged is lost, the same again goes on.
     """
     specs = tool_specs(tools)
     loaded = load_all(specs)
@@ -62,7 +62,9 @@ def resume(
     if not store_is_missing(store):
         stopped = stopped_text(store=store, tools=specs)
         with open_progress(as_json=as_json) as progress:
-            views, skipped = run_async(_resume(store, loaded, progress), when_stopped=stopped)
+            views, skipped = run_async(
+                _resume(store, loaded, specs, progress), when_stopped=stopped
+            )
     if as_json:
         print_json({"resumed": heads_of(views), "skipped": dict(skipped)})
     else:
@@ -71,10 +73,9 @@ def resume(
 
 
 async def _resume(
-    store: str, tools: Sequence[Tool[..., Any]], progress: Progress
+    store: str, tools: Sequence[Tool[..., Any]], specs: Sequence[str], progress: Progress
 ) -> tuple[list[SagaView], Skipped]:
-    async with Engine.open(store, tools=tools, recover=False) as engine:
-        follow(engine, progress)
+    async with open_engine(store, tools=tools, specs=specs, progress=progress) as engine:
         views = await wait_for_rest(engine, await engine.resume())
         return views, dict(engine.skipped)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsm_saga.cli.commands import command
-from fsm_saga.cli.driving import exit_code_of, follow, stopped_text, wait_for_rest
+from fsm_saga.cli.driving import exit_code_of, open_engine, stopped_text, wait_for_rest
 from fsm_saga.cli.options import (
     STORE,
     Allowed,
@@ -30,7 +30,6 @@ from fsm_saga.core.records import SagaSubmitted
 from fsm_saga.errors import PlanError, StoreLockedError
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
-from fsm_saga.service.engine import Engine
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.python import Tool
@@ -58,7 +57,9 @@ def run(
     The plan is checked as a whole before anything happens. A task_id names its saga for ever: the
     same plan again shows the saga that there is, and goes on with it if it is unfinished.
 
-    Exit codes: 0 DONE, 1 FAILED (undone), 3 a person is asked, 2 refused (nothing ran).
+    Exit codes: 0 DONE, 1 FAILED (undone), 3 a person is asked, 2 refused (nothing ran), 74 the
+    output could not be written (the saga rests), 75 the store failed while the saga was under way:
+    nothing acknowledged is lost, `fsm-saga resume` goes on when it answers again.
     """
     specs = tool_specs(tools)
     loaded = load_all(specs)
@@ -70,7 +71,7 @@ def run(
         if not catalogue and not as_json:
             note("No tools were given: add --tools MODULE_OR_FILE.")
         raise
-    order = _Order(plan=checked, tools=loaded, allow=allow, store=store)
+    order = _Order(plan=checked, tools=loaded, specs=specs, allow=allow, store=store)
     with open_progress(as_json=as_json) as progress:
         view = run_async(_run(order, progress), when_stopped=stopped_text(store=store, tools=specs))
     if as_json:
@@ -84,6 +85,7 @@ def run(
 class _Order:
     plan: Plan
     tools: Sequence[Tool[..., Any]]
+    specs: Sequence[str]
     allow: Sequence[str] | None
     store: str
 
@@ -107,10 +109,9 @@ async def _run(order: _Order, progress: Progress) -> SagaView:
 
 
 async def _drive(order: _Order, progress: Progress) -> SagaView:
-    async with Engine.open(
-        order.store, tools=order.tools, allow=order.allow or None, recover=False
+    async with open_engine(
+        order.store, tools=order.tools, specs=order.specs, progress=progress, allow=order.allow
     ) as engine:
-        follow(engine, progress)
         return (await wait_for_rest(engine, [await engine.submit(order.plan)]))[0]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fsm_saga.cli.commands import command
-from fsm_saga.cli.driving import exit_code_of, follow, stopped_text
+from fsm_saga.cli.driving import exit_code_of, open_engine, stopped_text
 from fsm_saga.cli.options import STORE, AsJson, SagaId, StoreUrl, ToolSpecs, load_all, tool_specs
 from fsm_saga.cli.output import print_json, print_line, value_text
 from fsm_saga.cli.progress import Progress, open_progress
@@ -17,7 +17,6 @@ from fsm_saga.cli.reading import read_journal, saga_at
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import print_saga
 from fsm_saga.drawing.plain import plain_text
-from fsm_saga.service.engine import Engine
 from fsm_saga.service.undoing import UndoPlan, undo_plan
 from fsm_saga.service.view import SagaView
 from fsm_saga.tools.python import Tool
@@ -45,7 +44,7 @@ def undo(
     """Take back a saga that is DONE, latest effect first, as a new saga named ID.undo.
 
     Exit codes as of `run`, for the new saga: 0 DONE (everything is undone), 1 FAILED, 3 a person
-    is asked, 2 refused (nothing ran).
+    is asked, 2 refused (nothing ran), 74 and 75 too.
     """
     if is_dry_run:
         saga = saga_at(run_async(read_journal(store, saga_id)), None)
@@ -56,7 +55,7 @@ def undo(
     loaded = load_all(specs)
     stopped = stopped_text(store=store, tools=specs)
     with open_progress(as_json=as_json) as progress:
-        work = _undo(saga_id, store, loaded, progress, is_partial=is_partial)
+        work = _undo(saga_id, store, loaded, specs, progress, is_partial=is_partial)
         view = run_async(work, when_stopped=stopped)
     if as_json:
         print_json(view.as_json())
@@ -69,12 +68,12 @@ async def _undo(
     saga_id: str,
     store: str,
     tools: Sequence[Tool[..., Any]],
+    specs: Sequence[str],
     progress: Progress,
     *,
     is_partial: bool,
 ) -> SagaView:
-    async with Engine.open(store, tools=tools, recover=False) as engine:
-        follow(engine, progress)
+    async with open_engine(store, tools=tools, specs=specs, progress=progress) as engine:
         _plan, view = await engine.undo(saga_id, is_partial=is_partial)
         return view if view is not None else await engine.get(saga_id)
 

@@ -56,6 +56,8 @@ class Coordinator:
         self._waiters: dict[asyncio.Future[Any], None] = {}
         self._spawned: dict[asyncio.Task[None], None] = {}
         self.failure: FsmSagaError | None = None
+        self.has_driven = False
+        """True once a saga came into memory: from then on calls may have been made."""
         self.spawn(self._timers.run(), name="timers")
 
     @property
@@ -85,8 +87,7 @@ class Coordinator:
                     "way, as many as this coordinator takes. Nothing was written; submit it again "
                     "later."
                 )
-            driver = SagaDriver(Saga(saga_id, program), self)
-            self._drivers[saga_id] = driver
+            driver = self._new_driver(Saga(saga_id, program))
             answer = driver.ask(event)
             try:
                 await asyncio.shield(answer)
@@ -116,9 +117,13 @@ class Coordinator:
                 saga = await self._stored(saga_id)
                 if saga.state.is_final:
                     return None
-                driver = SagaDriver(saga, self)
-                self._drivers[saga_id] = driver
+                driver = self._new_driver(saga)
                 await driver.command(e.Resumed(at=self.clock.now()))
+        return driver
+
+    def _new_driver(self, saga: Saga) -> SagaDriver:
+        self.has_driven = True
+        driver = self._drivers[saga.saga_id] = SagaDriver(saga, self)
         return driver
 
     def _turn(self, saga_id: str) -> asyncio.Lock:

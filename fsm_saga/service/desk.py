@@ -139,6 +139,7 @@ class Desk:
         append, and say so.
         """
         left: set[int] = set()
+        is_failing = False
         while True:
             try:
                 for command in await self._store.pending_commands():
@@ -149,8 +150,11 @@ class Desk:
                         left.add(command.number)
                     else:
                         await self._store.answer_command(command.number, answer)
+                is_failing = False
             except StoreError as error:
-                logger.warning("commands from other processes cannot be read: %s", error)
+                if not is_failing:
+                    logger.warning("commands from other processes cannot be read: %s", error)
+                is_failing = True
             await self._clock.sleep(COMMAND_POLL_S)
 
     async def _obey(self, command: Command) -> dict[str, Any] | None:

@@ -212,6 +212,9 @@ class Engine:
 
         What is left alone is in ``skipped``, with the reason: a corrupt journal or a missing
         tool stops its own saga and no other.
+
+        Raises:
+            StoreError: If the store failed for good.
         """
         taken = []
         self.skipped.clear()
@@ -224,6 +227,8 @@ class Engine:
                     continue
                 await self.coordinator.take_up(head.saga_id)
             except StoreError as error:
+                # A store that failed for good is no trouble of one saga.
+                self.coordinator.check_alive()
                 self.skipped[head.saga_id] = str(error)
             else:
                 taken.append(head.saga_id)

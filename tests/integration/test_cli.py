@@ -27,6 +27,7 @@ POLL_S = 0.02
 
 TOOLS = """
 import os
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -52,6 +53,10 @@ def take(what: str, ctx: CallContext) -> dict:
         (PLACE / "reached").touch()
         while not (PLACE / "gate").exists():
             time.sleep(0.01)
+    if what == "full" and not (PLACE / "filled").exists():
+        (PLACE / "filled").touch()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        return {"id": what}
     if what == "loud":
         subprocess.run(["echo", "a child says so"], check=True)
     note(what, ctx)
@@ -174,6 +179,21 @@ def test_the_four_exit_codes_of_run(office: Office) -> None:
     assert refused.stdout == ""
     assert "Did you mean 'take'?" in refused.stderr
     assert office.effects() == ["do a", "do a", "do b", "do glue", "undo a"]
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_under_way_ends_with_75_and_resume_goes_on(office: Office) -> None:
+    stopped = office.type("run", office.plan("a", "full", "b"), "--json")
+    before = office.show()["state"]
+    resumed = office.type("resume")
+
+    assert (stopped.returncode, resumed.returncode) == (75, 0), stopped.stderr + resumed.stderr
+    assert json.loads(stopped.stdout)["error"]["code"] == "store-unavailable"
+    assert "fsm-saga resume" in json.loads(stopped.stdout)["error"]["message"]
+    assert "Traceback" not in stopped.stderr
+    assert before == "EXECUTING(2)"
+    assert office.show()["state"] == "DONE"
+    assert office.effects() == ["do a", "do b", "do full"]
 
 
 def test_a_person_settles_what_is_stuck(office: Office) -> None:

@@ -6,7 +6,7 @@ import logging
 import pytest
 import typer
 
-from fsm_saga.cli.failures import RefusedElsewhereError, prepare_logging, report
+from fsm_saga.cli.failures import RefusedElsewhereError, StoreFailedError, prepare_logging, report
 from fsm_saga.cli.running import InterruptedBySignal
 from fsm_saga.errors import CommandError, InvariantBrokenError, PlanError, Problem, StoreError
 
@@ -14,6 +14,7 @@ CASES = [
     (CommandError("No."), 2, "command-refused"),
     (StoreError("No."), 2, "store-error"),
     (RefusedElsewhereError("event-refused", "No. [event-refused]"), 2, "event-refused"),
+    (StoreFailedError("store-unavailable", "No."), 75, "store-unavailable"),
     (InterruptedBySignal(15, "Stopped."), 143, "interrupted"),
     (InterruptedBySignal(2, "Stopped."), 130, "interrupted"),
     (KeyboardInterrupt(), 130, "interrupted"),

@@ -183,7 +183,9 @@ def test_a_decision_without_a_name_or_about_a_strange_step_changes_nothing() -> 
     with_host(test, book_hotel="unknown x3")
 
 
-def test_commands_are_served_again_once_the_store_answers_again() -> None:
+def test_commands_are_served_again_once_the_store_answers_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def test(host: Host, plan: Plan) -> None:
         await host.engine.submit(plan)
         store = host.store
@@ -202,5 +204,7 @@ def test_commands_are_served_again_once_the_store_answers_again() -> None:
         answer = await store.command_answer(number)
         assert answer is not None
         assert answer["ok"]
+        said = [each for each in caplog.messages if "cannot be read" in each]
+        assert len(said) == 1
 
     with_host(test, book_hotel="slow 60")
