@@ -9,10 +9,10 @@ written-out conditions, delays, nesting, history. What is refused is never silen
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import FunctionType, MappingProxyType
-from typing import NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from statemachine import Event, HistoryState, State, StateMachine
 from statemachine.callbacks import CallbackGroup, CallbackSpec
@@ -57,11 +57,25 @@ def flatten_saga(cls: type[StateMachine]) -> Table:
     Raises:
         InvariantBrokenError: If the class says anything that a row cannot.
     """
+    reader = _Reader(cls, _SAGA_EVENTS)
+    rows: dict[tuple[int, int], Row] = {}
     cells: dict[tuple[SagaState, SagaEvent], list[Row]] = {}
-    for source, transition in _plain_transitions(cls, start=PENDING):
-        row = Row(_guard_names(cls, transition), _target(cls, transition).value)
-        for event in _events_of(cls, transition, _SAGA_EVENTS):
-            cells.setdefault((source, event), []).append(row)
+    for source, transitions in _plain_transitions(cls, start=PENDING):
+        found: dict[SagaEvent, list[Row]] = {}
+        for transition in transitions:
+            names, target = reader.guard_names(transition), reader.target(transition)
+            # Transitions between other states with the same guards and target are one row.
+            key = id(names), id(target)
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = Row(names, target.value)
+            for event in reader.events(transition):
+                cell = found.get(event)
+                if cell is None:
+                    cell = found[event] = []
+                cell.append(row)
+        for event, cell in found.items():
+            cells[source, event] = cell
     return Table(MappingProxyType(_shared(cells)))
 
 
@@ -71,15 +85,19 @@ def flatten_step(cls: type[StateMachine]) -> StepTable:
     Raises:
         InvariantBrokenError: If the class says anything else, or one thing in two ways.
     """
+    reader = _Reader(cls, _STEP_EVENTS)
     table: dict[tuple[StepStatus, StepEvent], StepStatus] = {}
-    for source, transition in _plain_transitions(cls, start=StepStatus.WAITING):
-        names = _guard_names(cls, transition)
-        if names:
-            _refuse(cls, f"{transition} is guarded by {', '.join(names)}", "no step is guarded")
-        for event in _events_of(cls, transition, _STEP_EVENTS):
-            if (source, event) in table:
-                _refuse(cls, f"two transitions leave {source} on {event}", "one could never win")
-            table[source, event] = _target(cls, transition).value
+    for source, transitions in _plain_transitions(cls, start=StepStatus.WAITING):
+        for transition in transitions:
+            names = reader.guard_names(transition)
+            if names:
+                _refuse(cls, f"{transition} is guarded by {', '.join(names)}", "no step is guarded")
+            for event in reader.events(transition):
+                if (source, event) in table:
+                    _refuse(
+                        cls, f"two transitions leave {source} on {event}", "one could never win"
+                    )
+                table[source, event] = reader.target(transition).value
     return MappingProxyType(table)
 
 
@@ -93,8 +111,8 @@ def _shared(
 
 def _plain_transitions(
     cls: type[StateMachine], *, start: ValueT
-) -> Iterator[tuple[ValueT, Transition]]:
-    """Yield each transition with its source's value, once all is known to be plain."""
+) -> Iterator[tuple[ValueT, Sequence[Transition]]]:
+    """Yield each state's value and transitions, once all is known to be plain."""
     _check_class(cls)
     names = frozenset(dir(cls))
     # The library files callbacks of every kind in one list; any kind's group leads to it.
@@ -102,11 +120,16 @@ def _plain_transitions(
     for state in cls.states:
         _check_state(cls, state, start)
         _check_specs(cls, state, state.enter.list, names)
+    checked: set[int] = set()
     for state in cls.states:
-        for transition in state.transitions:
+        transitions = state.transitions.transitions
+        for transition in transitions:
             _check_transition(cls, state, transition)
-            _check_specs(cls, transition, transition.cond.list, names)
-            yield state.value, transition
+            specs = transition.cond.list
+            if id(specs) not in checked:  # transitions of one kind share the list
+                _check_specs(cls, transition, specs, names)
+                checked.add(id(specs))
+        yield state.value, transitions
 
 
 def _check_class(cls: type[StateMachine]) -> None:
@@ -157,31 +180,57 @@ def _check_specs(
             _refuse(cls, f"{owner} has the {kind} callback {spec.attr_name!r}", "rows have none")
 
 
-def _guard_names(cls: type[StateMachine], transition: Transition) -> tuple[str, ...]:
-    names = []
-    for spec in transition.cond:
-        if spec.expected_value is not True or spec.cond is not None:
-            _refuse(cls, f"{transition} has the condition {spec}", "a row's guards must hold")
-        if MACHINE_GUARDS.get(spec.attr_name) is not spec.func:
-            _refuse(cls, f"{transition} has the condition {spec.func!r}", "it is no guard of ours")
-        names.append(spec.attr_name)
-    return tuple(names)
+class _Reader(Generic[EventT]):
+    """Reads the parts of a class's transitions; what several of them share is read once.
 
+    What was read is known by its identity, which lasts: the class holds it.
+    """
 
-def _events_of(
-    cls: type[StateMachine], transition: Transition, known: Mapping[str, EventT]
-) -> Iterator[EventT]:
-    for event in transition.events:
-        if event.id not in known:
-            _refuse(cls, f"{transition} waits for {event.id!r}", "no event of ours is so named")
-        yield known[event.id]
+    def __init__(self, cls: type[StateMachine], known: Mapping[str, EventT]) -> None:
+        self._cls = cls
+        self._known = known
+        self._guards: dict[int, tuple[str, ...]] = {}
+        self._events: dict[int, tuple[EventT, ...]] = {}
+        self._states = {id(state) for state in cls.states_map.values()}
 
+    def guard_names(self, transition: Transition) -> tuple[str, ...]:
+        """Return the names of the guards that must hold."""
+        names = self._guards.get(id(transition.cond))
+        if names is None:
+            names = self._guards[id(transition.cond)] = tuple(self._read_guards(transition))
+        return names
 
-def _target(cls: type[StateMachine], transition: Transition) -> State:
-    target = transition.target
-    if target is None or cls.states_map.get(target.value) is not target:
-        _refuse(cls, f"{transition} leads to {target!r}", "that is no state of the class")
-    return target
+    def _read_guards(self, transition: Transition) -> Iterator[str]:
+        for spec in transition.cond:
+            if spec.expected_value is not True or spec.cond is not None:
+                what = f"{transition} has the condition {spec}"
+                _refuse(self._cls, what, "a row's guards must hold")
+            if MACHINE_GUARDS.get(spec.attr_name) is not spec.func:
+                what = f"{transition} has the condition {spec.func!r}"
+                _refuse(self._cls, what, "it is no guard of ours")
+            yield spec.attr_name
+
+    def events(self, transition: Transition) -> tuple[EventT, ...]:
+        """Return the events on which the transition is taken."""
+        events = self._events.get(id(transition.events))
+        if events is None:
+            events = self._events[id(transition.events)] = tuple(self._read_events(transition))
+        return events
+
+    def _read_events(self, transition: Transition) -> Iterator[EventT]:
+        for event in transition.events:
+            if event.id not in self._known:
+                what = f"{transition} waits for {event.id!r}"
+                _refuse(self._cls, what, "no event of ours is so named")
+            yield self._known[event.id]
+
+    def target(self, transition: Transition) -> State:
+        """Return the state that the transition leads to."""
+        target = transition.target
+        if target is None or id(target) not in self._states:
+            what = f"{transition} leads to {target!r}"
+            _refuse(self._cls, what, "that is no state of the class")
+        return target
 
 
 def _refuse(cls: type[StateMachine], what: str, why: str) -> NoReturn:

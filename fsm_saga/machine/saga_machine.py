@@ -17,12 +17,11 @@ and by our own words, never by a planner's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from types import new_class
 from typing import Any, NamedTuple, cast
 
-import networkx as nx
 from statemachine import Event, State, StateMachine
 from statemachine.transition import Transition
 
@@ -45,7 +44,13 @@ from fsm_saga.core.states import (
 CLASSES_KEPT = 4
 """Classes of recently used shapes that stay in memory: 5 MB for 200 steps in line, 50 abreast."""
 
-LIBRARY_CHECK_STEPS_MAX = 100
+KINDS_MAX = 64
+"""Transitions that differ in more than their states; there are about twenty."""
+
+STATES_MAX = 512
+"""Counted states of one phase that stay in memory: more than a plan may have steps."""
+
+LIBRARY_CHECK_STEPS_MAX = 20
 """Above this many steps the way to an end is checked here: the library searches from each state."""
 
 
@@ -136,6 +141,11 @@ class _Move(NamedTuple):
     guards: tuple[MachineGuard, ...] = ()
 
 
+# A machine names each state many times: one object for all is made once and found faster.
+_executing = lru_cache(maxsize=STATES_MAX)(executing)
+_compensating = lru_cache(maxsize=STATES_MAX)(compensating)
+
+
 def _moves(shape: Shape) -> Iterator[_Move]:
     yield from _from_pending(shape)
     yield from _from_executing(shape)
@@ -167,12 +177,12 @@ def _effects_max(shape: Shape) -> int:
 
 
 def _going_back(effects: int) -> SagaState:
-    return compensating(effects) if effects else FAILED
+    return _compensating(effects) if effects else FAILED
 
 
 def _from_pending(shape: Shape) -> Iterator[_Move]:
     if _executing_counts(shape):
-        yield _Move(PENDING, (SagaEvent.START,), executing(1), (plan_has_a_step,))
+        yield _Move(PENDING, (SagaEvent.START,), _executing(1), (plan_has_a_step,))
     yield _Move(PENDING, (SagaEvent.CANCELLED,), FAILED)
     if shape.is_open:
         yield _Move(PENDING, (SagaEvent.STEP_APPENDED,), PENDING)
@@ -182,9 +192,9 @@ def _from_pending(shape: Shape) -> Iterator[_Move]:
 def _from_executing(shape: Shape) -> Iterator[_Move]:
     last = shape.step_count
     for n in range(1, last + 1):
-        here, succeeded = executing(n), (SagaEvent.STEP_SUCCEEDED,)
+        here, succeeded = _executing(n), (SagaEvent.STEP_SUCCEEDED,)
         if n < last or shape.is_open:
-            yield _Move(here, succeeded, executing(n + 1), (successes_are_counted,))
+            yield _Move(here, succeeded, _executing(n + 1), (successes_are_counted,))
         else:
             yield _Move(here, succeeded, DONE, (plan_is_closed, successes_are_counted))
         yield _Move(
@@ -195,7 +205,7 @@ def _from_executing(shape: Shape) -> Iterator[_Move]:
         )
     # The facts are those before the plan grew or was closed; the state is read by the new table.
     for n in _executing_counts(shape):
-        here = executing(n)
+        here = _executing(n)
         yield _Move(here, (SagaEvent.STEP_APPENDED,), here, (leads_forward,))
         if not shape.is_open:
             continue
@@ -209,7 +219,7 @@ def _back_from_executing(shape: Shape) -> Iterator[_Move]:
     for n in _executing_counts(shape):
         for effects in _effects_possible(shape, n):
             yield _Move(
-                executing(n),
+                _executing(n),
                 _TURNS,
                 _going_back(effects),
                 (way_back_is_open, effects_are_counted),
@@ -218,7 +228,7 @@ def _back_from_executing(shape: Shape) -> Iterator[_Move]:
 
 def _from_compensating(shape: Shape) -> Iterator[_Move]:
     for k in range(1, _effects_max(shape) + 1):
-        here = compensating(k)
+        here = _compensating(k)
         yield _Move(here, (SagaEvent.EFFECT_CLEARED,), _going_back(k - 1), (effects_are_counted,))
         yield _Move(here, (SagaEvent.NOTHING_LEFT_TO_TRY,), NEEDS_HUMAN, (nothing_can_go_on,))
 
@@ -231,10 +241,10 @@ def _from_needs_human(shape: Shape) -> Iterator[_Move]:
     yield _Move(NEEDS_HUMAN, _SETTLING_ANSWERS, FAILED, (leads_back, effects_are_counted))
     for n in _executing_counts(shape):
         forward = (leads_forward, successes_are_counted)
-        yield _Move(NEEDS_HUMAN, _SETTLING_ANSWERS, executing(n), forward)
+        yield _Move(NEEDS_HUMAN, _SETTLING_ANSWERS, _executing(n), forward)
     for k in range(1, _effects_max(shape) + 1):
         back = (leads_back, effects_are_counted)
-        yield _Move(NEEDS_HUMAN, _ANSWERS, compensating(k), back)
+        yield _Move(NEEDS_HUMAN, _ANSWERS, _compensating(k), back)
     yield _Move(NEEDS_HUMAN, (SagaEvent.CANCELLED,), NEEDS_HUMAN, (way_back_is_open,))
 
 
@@ -275,6 +285,47 @@ _PHASE_ORDER = {phase: place for place, phase in enumerate(Phase)}
 _EVENTS = {event: Event(id=event.value, name=event.value) for event in SagaEvent}
 
 
+@lru_cache(maxsize=KINDS_MAX)
+def _kind(
+    events: tuple[SagaEvent, ...], machine_guards: tuple[MachineGuard, ...]
+) -> Callable[[State, list[State]], Transition]:
+    """Return the class of the transitions on these events and with these guards.
+
+    A machine may have twenty thousand transitions, but of twenty kinds: those of one kind differ
+    in their two states alone. So the library makes one of each kind, what it says of that one
+    belongs to the class, and the others are made of their states in a fiftieth of the time.
+    Nothing writes to what is shared: a machine is complete when it is handed over.
+
+    Raises:
+        InvariantBrokenError: If the library keeps the states of a transition elsewhere by now.
+    """
+    here, there = State(), State()
+    first = _PlainTransition(
+        here, here, event=[_EVENTS[event] for event in events], cond=machine_guards
+    )
+    shared = {name: value for name, value in vars(first).items() if name not in _OWN}
+    kind: Any = type("_TransitionOfKind", (_PlainTransition,), {**shared, "__init__": _between})
+    made = kind(here, [there])
+    check(
+        vars(made).keys() == set(_OWN) <= vars(first).keys()
+        # By identity: the library takes states of one name for equal.
+        and (made.source is here and made.target is there and not made.is_self),
+        "this version of python-statemachine keeps the states of a transition elsewhere",
+    )
+    return cast("Callable[[State, list[State]], Transition]", kind)
+
+
+# What the transitions of one kind do not share.
+_OWN = ("source", "_targets", "is_self")
+
+
+def _between(self: Transition, source: State, targets: list[State]) -> None:
+    """Be the transition between these states."""
+    self.source = source
+    self._targets = targets
+    self.is_self = source is targets[0]
+
+
 @lru_cache(maxsize=CLASSES_KEPT)
 def saga_machine_class(shape: Shape) -> type[StateMachine]:
     """Return the saga machine of all plans of this shape.
@@ -288,23 +339,12 @@ def saga_machine_class(shape: Shape) -> type[StateMachine]:
             the machine has no way to an end.
     """
     _check_shape(shape)
-    moves = list(_moves(shape))
-    graph: nx.DiGraph[SagaState] = nx.DiGraph((move.source, move.target) for move in moves)
-    reached = {PENDING, *nx.descendants(graph, PENDING)}
-    states = {
-        state: _PlainState(str(state), value=state, initial=state == PENDING, final=state.is_final)
-        for state in sorted(reached, key=_reading_order)
-    }
-    for move in moves:
-        if move.source in reached:
-            source = states[move.source]
-            transition = _PlainTransition(
-                source,
-                states[move.target],
-                event=[_EVENTS[event] for event in move.events],
-                cond=move.guards,
-            )
-            source.transitions.add_transitions(transition)
+    moves: dict[SagaState, list[_Move]] = {}
+    for move in _moves(shape):
+        moves.setdefault(move.source, []).append(move)
+    leads_to = {source: [move.target for move in each] for source, each in moves.items()}
+    reached = _reachable([PENDING], leads_to)
+    states = _wired_states(reached, moves)
     namespace: dict[str, Any] = {
         "__module__": __name__,
         "__qualname__": "SagaMachine",
@@ -313,23 +353,62 @@ def saga_machine_class(shape: Shape) -> type[StateMachine]:
     }
     if shape.step_count > LIBRARY_CHECK_STEPS_MAX:
         namespace["validate_final_reachability"] = False
-        check_every_state_can_end(graph, reached)
+        check_every_state_can_end(leads_to, reached)
     made = new_class("SagaMachine", (StateMachine,), exec_body=lambda body: body.update(namespace))
     return cast("type[StateMachine]", made)
 
 
-def check_every_state_can_end(graph: nx.DiGraph[SagaState], states: Set[SagaState]) -> None:
+def _wired_states(
+    reached: Set[SagaState], moves: Mapping[SagaState, Sequence[_Move]]
+) -> dict[SagaState, State]:
+    """Return the states in reading order, each with its transitions."""
+    states: dict[SagaState, State] = {
+        value: _PlainState(str(value), value=value, initial=value == PENDING, final=value.is_final)
+        for value in sorted(reached, key=_reading_order)
+    }
+    targets = {value: [state] for value, state in states.items()}
+    for value, state in states.items():
+        state.transitions.add_transitions(
+            _kind(move.events, move.guards)(state, targets[move.target])
+            for move in moves.get(value, ())
+        )
+    return states
+
+
+def check_every_state_can_end(
+    leads_to: Mapping[SagaState, Iterable[SagaState]], states: Set[SagaState]
+) -> None:
     """Return if a path leads from each of the states to DONE or FAILED.
 
-    One search backwards from each end, where the library searches forwards from each state.
+    One search backwards from the ends, where the library searches forwards from each state.
+
+    Args:
+        leads_to: For each state those to which a transition leads.
+        states: The states to be looked at.
 
     Raises:
         InvariantBrokenError: If some state has no path to an end.
     """
-    ends = {state for state in states if state.is_final}
-    can_end = ends.union(*(nx.ancestors(graph, end) for end in ends))
-    stuck = sorted(map(str, states - can_end))
-    check(not stuck, f"no way to an end of the saga from {', '.join(stuck)}")
+    comes_from: dict[SagaState, list[SagaState]] = {}
+    for source, targets in leads_to.items():
+        for target in targets:
+            comes_from.setdefault(target, []).append(source)
+    stuck = states - _reachable([state for state in states if state.is_final], comes_from)
+    named = ", ".join(sorted(map(str, stuck)))
+    check(not stuck, f"no way to an end of the saga from {named}")
+
+
+def _reachable(
+    starts: Iterable[SagaState], leads_to: Mapping[SagaState, Iterable[SagaState]]
+) -> set[SagaState]:
+    """Return the states to which some path leads, the starts included."""
+    found = set(starts)
+    waiting = list(found)
+    while waiting:
+        new = set(leads_to.get(waiting.pop(), ())) - found
+        found |= new
+        waiting.extend(new)
+    return found
 
 
 def _reading_order(state: SagaState) -> tuple[int, int]:

@@ -7,13 +7,14 @@ import inspect
 import itertools
 import re
 import weakref
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from typing import Any
 
-import networkx as nx
 import pytest
 from statemachine import State, StateMachine, registry
 from statemachine.signature import SignatureAdapter
+from statemachine.transition import Transition
 
 from fsm_saga.core.guards import GUARDS, Facts, WayBack
 from fsm_saga.core.program import Shape
@@ -33,6 +34,7 @@ from fsm_saga.machine.saga_machine import (
     CLASSES_KEPT,
     LIBRARY_CHECK_STEPS_MAX,
     MACHINE_GUARDS,
+    _kind,
     check_every_state_can_end,
     saga_machine_class,
     state_id,
@@ -268,6 +270,41 @@ def test_plans_of_one_shape_share_one_class() -> None:
     assert saga_machine_class(Shape(3, 1, 0, False)) is saga_machine_class(Shape(3, 1, 0, False))
 
 
+def test_transitions_of_one_kind_are_as_the_library_would_make_each_of_them() -> None:
+    cls = saga_machine_class(Shape(4, 2, 1, True))
+    kinds = {}
+    for state in cls.states:
+        for transition in state.transitions:
+            made = Transition(
+                state,
+                transition.target,
+                event=list(transition.events),
+                cond=[spec.func for spec in transition.cond],
+            )
+            assert str(transition) == str(made)
+            assert (transition.source, transition.targets) == (made.source, made.targets)
+            for name in ("internal", "initial", "is_self", "is_eventless", "event"):
+                assert getattr(transition, name) == getattr(made, name)
+            for group in ("validators", "before", "on", "after", "cond"):
+                assert list(getattr(transition, group)) == list(getattr(made, group))
+            assert set(dir(made)) <= set(dir(transition))
+            kinds[type(transition)] = transition.events
+    assert len(kinds) < 25, "what transitions share is made once"
+
+
+def test_a_library_that_keeps_the_states_of_a_transition_elsewhere_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def elsewhere(transition: Any, source: State, targets: list[State]) -> None:
+        transition.source, transition._goals, transition.is_self = source, targets, False
+
+    monkeypatch.setattr("fsm_saga.machine.saga_machine._between", elsewhere)
+    _kind.cache_clear()
+    saga_machine_class.cache_clear()
+    with pytest.raises(InvariantBrokenError, match="keeps the states of a transition elsewhere"):
+        saga_machine_class(LINE)
+
+
 def five_hundred_shapes() -> Iterator[Shape]:
     shapes = (
         Shape(count, width, read_only_count, is_open)
@@ -304,9 +341,9 @@ def test_five_hundred_shapes_do_not_stay_in_memory() -> None:
 def test_a_long_plan_is_searched_once_for_a_way_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[int] = []
 
-    def spy(graph: nx.DiGraph[SagaState], states: Set[SagaState]) -> None:
+    def spy(leads_to: Mapping[SagaState, Iterable[SagaState]], states: Set[SagaState]) -> None:
         searched.append(len(states))
-        check_every_state_can_end(graph, states)
+        check_every_state_can_end(leads_to, states)
 
     monkeypatch.setattr("fsm_saga.machine.saga_machine.check_every_state_can_end", spy)
     saga_machine_class.cache_clear()
@@ -318,9 +355,11 @@ def test_a_long_plan_is_searched_once_for_a_way_to_an_end(monkeypatch: pytest.Mo
 
 
 def test_a_state_without_a_way_to_an_end_is_found() -> None:
-    graph: nx.DiGraph[SagaState] = nx.DiGraph(
-        [(PENDING, FAILED), (PENDING, executing(1)), (executing(1), NEEDS_HUMAN)]
-    )
-    check_every_state_can_end(graph, {PENDING, FAILED})
+    leads_to = {
+        PENDING: [FAILED, executing(1)],
+        executing(1): [executing(1), NEEDS_HUMAN],
+        NEEDS_HUMAN: [executing(1)],
+    }
+    check_every_state_can_end(leads_to, {PENDING, FAILED})
     with pytest.raises(InvariantBrokenError, match=r"from EXECUTING\(1\), NEEDS_HUMAN"):
-        check_every_state_can_end(graph, set(graph))
+        check_every_state_can_end(leads_to, {FAILED, *leads_to})
