@@ -14,11 +14,14 @@ import typer.main
 
 from fsm_saga.cli.commands import Listed, lazy_app
 from fsm_saga.cli.failures import prepare_logging, report
-from fsm_saga.cli.output import output_was_lost, prepare_streams, stdout_for_document
+from fsm_saga.cli.output import stdout_for_document
 from fsm_saga.cli.running import InterruptedBySignal, leave_at_once
+from fsm_saga.cli.streams import open_streams, output_was_lost
 
 PROGRAM = "fsm-saga"
 EXIT_OUTPUT_LOST = 74
+# What these say of a saga was in the output too; the other codes say more than that it was lost.
+_TOLD_BY_OUTPUT = frozenset({0, 1, 3})
 
 COMMANDS = (
     Listed("run", "run", "Run a plan until it is done, undone, or a person is asked."),
@@ -88,11 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = set(itertools.takewhile(lambda word: word != "--", words))
     as_json = "--json" in options and "--help" not in options
-    prepare_streams()
-    prepare_logging()
-    with stdout_for_document() if as_json else nullcontext():
-        code = _run(words, as_json=as_json)
-    return EXIT_OUTPUT_LOST if code == 0 and output_was_lost() else code
+    with open_streams():
+        prepare_logging()
+        with stdout_for_document() if as_json else nullcontext():
+            code = _run(words, as_json=as_json)
+    return EXIT_OUTPUT_LOST if code in _TOLD_BY_OUTPUT and output_was_lost() else code
 
 
 def _run(words: list[str], *, as_json: bool) -> int:

@@ -95,6 +95,8 @@ def read_input(path: str, what: str) -> bytes:
     bytes_max = LIMITS.plan_bytes_max + 1
     try:
         if path == "-":
+            if sys.stdin is None:  # Python's word for a stream that was closed at the start
+                raise ValueError("standard input is closed")  # noqa: TRY301  # told below
             return sys.stdin.buffer.read(bytes_max)
         with open(path, "rb") as file:
             return file.read(bytes_max)

@@ -12,12 +12,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+from fsm_saga.cli.streams import lose_output, point_to_nothing
 from fsm_saga.drawing.plain import plain_text, shorten
 
 VALUE_COLUMNS = 160
@@ -32,26 +33,13 @@ class QuietConsole(Console):
     def on_broken_pipe(self) -> None:
         """Write nothing more; whoever works goes on."""
         self.quiet = True
-        _point_to_nothing(self.file)
+        point_to_nothing(self.file)
 
 
 class _Streams:
     """Where this process writes. ``document`` is stdout while stdout is kept for one document."""
 
     document: TextIO | None = None
-    was_lost = False
-
-
-def prepare_streams() -> None:
-    """Let no character stop the output: what a stream cannot encode is shown as ``?``."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def output_was_lost() -> bool:
-    """Return whether something could not be written, for want of space for example."""
-    return _Streams.was_lost
 
 
 @contextmanager
@@ -70,9 +58,11 @@ def stdout_for_document() -> Iterator[None]:
         sys.stdout = stdout
         document, _Streams.document = _Streams.document, None
         if saved is not None and document is not None:
-            _flush(document)
+            # What was printed is flushed already; what was not can no longer be.
+            with suppress(OSError):
+                document.flush()
             os.dup2(document.fileno(), 1)
-            with _ignoring_errors():
+            with suppress(OSError):
                 document.close()
 
 
@@ -87,14 +77,6 @@ def _stdout_moved_to_stderr(stdout: TextIO) -> int | None:
     except (OSError, AttributeError):  # no real stream, as in a test, or a closed one
         return None
     return saved
-
-
-@contextmanager
-def _ignoring_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        _Streams.was_lost = True
 
 
 def print_json(value: Any) -> None:
@@ -137,10 +119,17 @@ def note(*parts: str | tuple[str, str]) -> None:
 
 
 def _print_on(stream: TextIO, parts: tuple[str | tuple[str, str], ...]) -> None:
-    console = QuietConsole(file=stream, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(line_of(*parts), soft_wrap=True)
-    _write(stream, captured.get())
+    # Rich writes to a text of ours, and only its styles depend on the stream.
+    written = io.StringIO()
+    console = Console(
+        file=written,
+        force_terminal=stream.isatty() or None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(line_of(*parts), soft_wrap=True)
+    _write(stream, written.getvalue())
 
 
 def line_of(*parts: str | tuple[str, str]) -> Text:
@@ -179,28 +168,5 @@ def _write(stream: Any, said: str | bytes) -> None:
     try:
         stream.write(said)
         stream.flush()
-    except BrokenPipeError:
-        _point_to_nothing(stream)
-    except OSError as error:
-        if not _Streams.was_lost:
-            _Streams.was_lost = True
-            print(f"The output was not written: {error.strerror or error}.", file=sys.stderr)
-        _point_to_nothing(stream)
-
-
-def _flush(stream: TextIO) -> None:
-    try:
-        stream.flush()
-    except OSError:
-        _point_to_nothing(stream)
-
-
-def _point_to_nothing(stream: Any) -> None:
-    """Lead a stream whose reader is gone to nowhere, so that nothing fails at its next flush."""
-    try:
-        descriptor = stream.fileno()
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, descriptor)
-        os.close(nothing)
-    except (OSError, AttributeError):
-        return
+    except (OSError, ValueError) as error:
+        lose_output(stream, error)

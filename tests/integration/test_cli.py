@@ -57,6 +57,9 @@ def take(what: str, ctx: CallContext) -> dict:
         (PLACE / "filled").touch()
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         return {"id": what}
+    if what == "chatty":
+        for _ in range(3):
+            print("x" * 100_000, flush=True)
     if what == "loud":
         subprocess.run(["echo", "a child says so"], check=True)
     note(what, ctx)
@@ -179,6 +182,41 @@ def test_the_four_exit_codes_of_run(office: Office) -> None:
     assert refused.stdout == ""
     assert "Did you mean 'take'?" in refused.stderr
     assert office.effects() == ["do a", "do a", "do b", "do glue", "undo a"]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "second", "code", "said"),
+    [
+        (">/dev/full", "nothing", 74, "No space left on device"),
+        ("--json >/dev/full", "b", 74, "No space left on device"),
+        (">&-", "b", 74, "standard output is closed"),
+        ("--json >&-", "nothing", 74, "standard output is closed"),
+        ("| head -c 1 >/dev/null", "b", 0, ""),
+        ("--json 2>&- | true", "nothing", 1, ""),
+        ("2>/dev/full >/dev/null", "b", 0, ""),
+    ],
+)
+def test_a_saga_runs_to_its_end_whatever_becomes_of_its_output(
+    office: Office, redirection: str, second: str, code: int, said: str
+) -> None:
+    words = office.command("run", office.plan("chatty", second))
+    ended = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "$@" {redirection}', "bash", *words],
+        cwd=office.folder,
+        env=office.env,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+    assert ended.returncode == code, ended.stderr
+    assert office.show()["state"] == ("DONE" if second == "b" else "FAILED")
+    last = "do b" if second == "b" else "undo chatty"
+    assert office.effects() == sorted(["do chatty", last])
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.count("The output was not written") == (1 if said else 0)
+    assert said in ended.stderr
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from fsm_saga.cli import output
+from fsm_saga.cli import output, streams
 from fsm_saga.cli.app import main
 
 HOSTILE = "\x1b[31mred\x9b31m \u202eback\nforged \ud800 [bold]x[/bold] 和 \U0001f600"
@@ -73,13 +73,12 @@ def test_a_reader_that_goes_away_is_no_error(
     output.print_json({})
 
     assert capsys.readouterr().err == ""
-    assert not output.output_was_lost()
+    assert not streams.output_was_lost()
 
 
 def test_output_that_could_not_be_written_is_told_once_and_spoils_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(output._Streams, "was_lost", False)
     full = FailingStream(OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(sys, "stdout", full)
 
