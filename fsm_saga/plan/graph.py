@@ -92,11 +92,14 @@ def with_references(needs: Needs, uses: Uses, found: Iterable[Use]) -> Needs:
 
 def graph_of(needs: Needs) -> PlanGraph:
     """Return the graph in which step i waits for the steps ``needs[i]``."""
+    if all(max(each, default=-1) < step for step, each in enumerate(needs)):
+        # The steps of almost every plan are listed in an order in which they can run.
+        return _ordered(needs, tuple(range(len(needs))))
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(needs)))
     graph.add_edges_from((before, step) for step, each in enumerate(needs) for before in each)
     try:
-        order = tuple(nx.lexicographical_topological_sort(graph))
+        return _ordered(needs, tuple(nx.lexicographical_topological_sort(graph)))
     except nx.NetworkXUnfeasible:
         blank = (0,) * len(needs)
         return PlanGraph(
@@ -107,6 +110,10 @@ def graph_of(needs: Needs) -> PlanGraph:
             width=0,
             cycles=tuple(_cycles(graph)),
         )
+
+
+def _ordered(needs: Needs, order: tuple[int, ...]) -> PlanGraph:
+    """Return the graph of steps that have an order, given the lowest of their orders."""
     ancestors = [0] * len(needs)
     for step in order:
         for before in needs[step]:

@@ -34,7 +34,9 @@ def order_problems(
         _note_cycles(plan, declared, uses, problems)
         return None
     sound, unsound = _sorted_by_order(plan, declared, uses)
-    graph = graph_of(with_references(declared.needs, uses, sound))
+    needs = with_references(declared.needs, uses, sound)
+    # Mostly a reference says nothing new: it is to a step that was waited for anyway.
+    graph = declared if needs == declared.needs else graph_of(needs)
     _note_cycles(plan, graph, uses, problems)
     for use, source in unsound:
         _note_not_before(plan, declared, use, source, problems)
@@ -115,16 +117,16 @@ def _note_missing_path(
     plan: Plan, catalogue: Catalogue, uses: Uses, use: Use, at: Path, problems: Problems
 ) -> None:
     source = uses.source(use)
+    tool = None if source is None else plan.steps[source].tool
     if use.names.kind == "input":
         why = _input_lacks(plan, use)
-        whose = f"the input {shown(use.names.name)}"
-    elif source is not None and plan.steps[source].tool in catalogue:
-        tool = plan.steps[source].tool
+    elif tool is not None and tool in catalogue:
         why = lacks(catalogue[tool], use.names.path)
-        whose = f"the output of {shown(tool)}"
     else:
         return
     if why is not None:
+        named = tool if tool is not None else use.names.name
+        whose = f"the {'input' if tool is None else 'output of'} {shown(named)}"
         problems.add(
             "unknown-path",
             at,

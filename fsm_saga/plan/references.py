@@ -162,13 +162,20 @@ def references_in(value: Any, path: Path = ()) -> Iterator[Found]:
             yield from _reference_at(value, path)
     elif isinstance(value, dict):
         for key, item in value.items():
-            if scan_key(key):
+            if "$" in key and scan_key(key):
                 why = f"The key {shown(key)} is, or holds, a reference."
                 yield (*path, key), key, ReferenceRefused("reference-in-key", why, KEY_HINT)
-            yield from references_in(item, (*path, key))
+            if _may_hold_reference(item):
+                yield from references_in(item, (*path, key))
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            yield from references_in(item, (*path, position))
+            if _may_hold_reference(item):
+                yield from references_in(item, (*path, position))
+
+
+def _may_hold_reference(value: Any) -> bool:
+    """Return whether it is worth looking into a value; most values are plain texts and numbers."""
+    return "$" in value if isinstance(value, str) else isinstance(value, dict | list)
 
 
 def _reference_at(text: str, path: Path) -> Iterator[Found]:

@@ -167,11 +167,10 @@ def _rollback_problems(
     undo_facts = catalogue.get(rollback.tool)
     if undo_facts is None:
         return  # told elsewhere
-    at = pointer("steps", position, "rollback", "tool")
     if undo_facts.contract.read_only:
         yield Problem(
             code="rollback-without-effect",
-            pointer=at,
+            pointer=pointer("steps", position, "rollback", "tool"),
             message=f"The rollback tool {shown(rollback.tool)} only reads: it undoes nothing.",
             hint="Name a tool that takes the effect back, or leave the rollback out.",
         )
@@ -180,7 +179,7 @@ def _rollback_problems(
     if next_undo is not None and not is_pair:
         yield Problem(
             code="rollback-needs-undo",
-            pointer=at,
+            pointer=pointer("steps", position, "rollback", "tool"),
             message=(
                 f"The rollback tool {shown(rollback.tool)} has an effect that "
                 f"{shown(next_undo)} would have to undo, and a rollback is never undone."
@@ -194,11 +193,10 @@ def _derived_problems(
     step: Step, position: int, facts: ToolFacts, undo: str, catalogue: Catalogue
 ) -> Iterator[Problem]:
     undo_facts = catalogue.get(undo)
-    at = pointer("steps", position, "tool")
     if undo_facts is None:
         yield Problem(
             code="unknown-undo-tool",
-            pointer=at,
+            pointer=pointer("steps", position, "tool"),
             message=(
                 f"The tool {shown(step.tool)} declares the undo {shown(undo)}, "
                 "and there is no such tool."
@@ -213,7 +211,7 @@ def _derived_problems(
         needed = required_params(undo_facts)
         yield Problem(
             code="undo-not-derivable",
-            pointer=at,
+            pointer=pointer("steps", position, "tool"),
             message=(
                 f"The undo {shown(undo)} of {shown(step.tool)} needs "
                 f"{listed(needed) or 'other parameters'}, and not all of it can be taken by name "
