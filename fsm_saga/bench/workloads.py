@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from fsm_saga.coordinator.driver import head_of
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision, decide
@@ -113,7 +115,7 @@ def appends_of(moments: list[Moment], saga_id: str) -> list[Append]:
     """Return the appends of that life as those of another saga, records of the same size."""
     appends: list[Append] = []
     for moment in moments:
-        head = head_of(moment.decision.saga._replace(saga_id=saga_id))
+        head = head_of(replace(moment.decision.saga, saga_id=saga_id))
         appends.append(
             Append(
                 saga_id=saga_id,

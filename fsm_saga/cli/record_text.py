@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from msgspec.structs import asdict
 
 from fsm_saga.cli.output import value_text
 from fsm_saga.cli.words import counted, iso_time, time_text
@@ -41,14 +42,13 @@ class SagaRecord(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``history --json`` prints of it."""
-        fields = {f.name: getattr(self.record, f.name) for f in dataclasses.fields(self.record)}
         return {
             "position": self.position,
             "at": self.record.at,
             "time": iso_time(self.record.at),
             "type": type(self.record).__name__,
             "text": self.text,
-            "record": fields,
+            "record": asdict(self.record),
         }
 
 

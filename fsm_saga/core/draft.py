@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+from msgspec.structs import astuple, replace
+
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.guards import Facts, WayBack
 from fsm_saga.core.invariants import broken
@@ -33,34 +36,8 @@ def refusal_settles(step: StepState, contract: ToolContract) -> bool:
     return contract.sticky_failures or not (step.is_doubted or contract.fenced_compensation)
 
 
-class Draft:
-    """A saga while one decision is being made. See ``Saga`` for the meaning of the fields."""
-
-    __slots__ = (
-        "awaiting",
-        "cause",
-        "created_at",
-        "deadline_at",
-        "failing",
-        "is_amended",
-        "is_settled",
-        "outcome",
-        "position",
-        "program",
-        "run_key",
-        "running",
-        "saga_id",
-        "state",
-        "steps",
-        "stop",
-        "stuck",
-        "succeeded",
-        "uncleared",
-        "undo_of",
-        "undoing",
-        "updated_at",
-        "was_undone",
-    )
+class Draft(Struct):
+    """A saga while one decision is being made; its fields are those of ``Saga``, in that order."""
 
     saga_id: str
     program: Program
@@ -86,61 +63,16 @@ class Draft:
     undo_of: str | None
     run_key: str
 
-    def __init__(self, saga: Saga) -> None:
-        (
-            self.saga_id,
-            self.program,
-            self.state,
-            self.outcome,
-            steps,
-            self.position,
-            self.running,
-            self.succeeded,
-            self.uncleared,
-            self.undoing,
-            self.awaiting,
-            self.stuck,
-            self.failing,
-            self.stop,
-            self.was_undone,
-            self.is_amended,
-            self.is_settled,
-            self.cause,
-            self.deadline_at,
-            self.created_at,
-            self.updated_at,
-            self.undo_of,
-            self.run_key,
-        ) = saga
-        self.steps = list(steps) or [WAITING_STEP] * len(self.program.steps)
+    @staticmethod
+    def of(saga: Saga) -> Draft:
+        """Return a working copy of the saga; a new one gets a waiting step for each planned one."""
+        draft = Draft(*astuple(saga))
+        draft.steps = list(saga.steps) or [WAITING_STEP] * len(saga.program.steps)
+        return draft
 
     def freeze(self) -> Saga:
         """Return the immutable saga."""
-        return Saga(
-            self.saga_id,
-            self.program,
-            self.state,
-            self.outcome,
-            tuple(self.steps),
-            self.position,
-            self.running,
-            self.succeeded,
-            self.uncleared,
-            self.undoing,
-            self.awaiting,
-            self.stuck,
-            self.failing,
-            self.stop,
-            self.was_undone,
-            self.is_amended,
-            self.is_settled,
-            self.cause,
-            self.deadline_at,
-            self.created_at,
-            self.updated_at,
-            self.undo_of,
-            self.run_key,
-        )
+        return replace(Saga(*astuple(self)), steps=tuple(self.steps))
 
     @property
     def call_scope(self) -> str:
@@ -158,7 +90,7 @@ class Draft:
         if new is None:
             broken(f"step {index} of {self.saga_id!r} cannot take {event} in {old}")
         if new is not state.status:
-            state = state._replace(status=new)
+            state = replace(state, status=new)
         self.steps[index] = state
         self._file(index, state)
 

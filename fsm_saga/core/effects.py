@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fsm_saga.core.states import Direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallTool:
+class CallTool(Struct, frozen=True, kw_only=True):
     """Send this call. Its intent is in the same decision's records, durable before it goes out.
 
     Attributes:
@@ -41,8 +41,7 @@ class CallTool:
         return self.direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WakeAt:
+class WakeAt(Struct, frozen=True, kw_only=True):
     """Feed ``TimePassed`` to the saga once the clock shows ``at``; earlier or twice is harmless."""
 
     at: float

@@ -6,22 +6,21 @@ Time, randomness and everything from outside come in here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fsm_saga.core.program import Program
 from fsm_saga.core.states import Direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Base of all events; ``at`` is the wall clock in seconds since 1970."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted(Event):
+class Submitted(Event, frozen=True, kw_only=True):
     """A plan was accepted as a saga; it starts at once if it has a step.
 
     ``run_key`` tells this run from another of the same task_id; whoever submits draws it.
@@ -34,8 +33,7 @@ class Submitted(Event):
     run_key: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallEvent(Event):
+class CallEvent(Event, frozen=True, kw_only=True):
     """Base of what a call came to. ``req_id`` says which call; a reply to another is ignored."""
 
     step: int
@@ -43,22 +41,19 @@ class CallEvent(Event):
     req_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallSucceeded(CallEvent):
+class CallSucceeded(CallEvent, frozen=True, kw_only=True):
     """The tool did it and answered usably. A check's answer comes as its output."""
 
     output: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallSucceededBadly(CallEvent):
+class CallSucceededBadly(CallEvent, frozen=True, kw_only=True):
     """The tool did it, but what it answered cannot be used."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRejected(CallEvent):
+class CallRejected(CallEvent, frozen=True, kw_only=True):
     """The tool refused: this call certainly has no effect. ``jitter`` is in [0, 1).
 
     ``was_sent`` is False if nothing of this req_id ever left: it did not fit the tool, and will
@@ -70,34 +65,29 @@ class CallRejected(CallEvent):
     was_sent: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallUnknown(CallEvent):
+class CallUnknown(CallEvent, frozen=True, kw_only=True):
     """Whether the call took effect is not known. ``jitter`` is in [0, 1)."""
 
     error: str
     jitter: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimePassed(Event):
+class TimePassed(Event, frozen=True, kw_only=True):
     """It is ``at`` now; whatever is due by then is due."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed(Event):
+class Resumed(Event, frozen=True, kw_only=True):
     """A coordinator took the saga up from its journal; calls in flight were interrupted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelAsked(Event):
+class CancelAsked(Event, frozen=True, kw_only=True):
     """Somebody wants the saga stopped and undone."""
 
     by: str
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalAnswered(Event):
+class ApprovalAnswered(Event, frozen=True, kw_only=True):
     """A person answered for a step; ``digest`` is what they saw, or None for the current one."""
 
     step: int
@@ -107,8 +97,7 @@ class ApprovalAnswered(Event):
     digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanAnswer(Event):
+class HumanAnswer(Event, frozen=True, kw_only=True):
     """Base of a person's answers to NEEDS_HUMAN; ``position`` guards against a stale view."""
 
     step: int
@@ -117,33 +106,28 @@ class HumanAnswer(Event):
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryAsked(HumanAnswer):
+class RetryAsked(HumanAnswer, frozen=True, kw_only=True):
     """Try the open call of this step again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettledByHuman(HumanAnswer):
+class SettledByHuman(HumanAnswer, frozen=True, kw_only=True):
     """The person vouches for the step: it needs no more doing or undoing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputSupplied(HumanAnswer):
+class OutputSupplied(HumanAnswer, frozen=True, kw_only=True):
     """The person vouches that the effect exists and gives its output."""
 
     output: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallsOffered(HumanAnswer):
+class CallsOffered(HumanAnswer, frozen=True, kw_only=True):
     """The calls that make good for the step; checked like a plan before they come here."""
 
     calls: tuple[Mapping[str, Any], ...]
     tools: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanGrown(Event):
+class PlanGrown(Event, frozen=True, kw_only=True):
     """Steps were appended; ``program`` is compiled from the whole new plan.
 
     ``base_hash`` is the hash of the plan that they were appended to, or None if nothing else can
@@ -156,8 +140,7 @@ class PlanGrown(Event):
     base_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanCloseAsked(Event):
+class PlanCloseAsked(Event, frozen=True, kw_only=True):
     """Nothing more will be appended; ``program`` is the closed one."""
 
     program: Program

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar, cast
 
+from msgspec.structs import replace
+
 from fsm_saga.core import records as r
 from fsm_saga.core.draft import APPLY, Draft, Handler
 from fsm_saga.core.invariants import broken
@@ -44,7 +46,7 @@ def fold(journal: Iterable[r.Record], program_of: ProgramOf) -> Saga:
         if draft is None:
             if not isinstance(record, r.SagaSubmitted):
                 broken("a journal starts with SagaSubmitted")
-            draft = Draft(Saga(record.saga_id, program_of(record)))
+            draft = Draft.of(Saga(record.saga_id, program_of(record)))
             draft.apply(record)
         elif isinstance(record, r.StepsAppended | r.PlanClosed):
             draft.apply(record, program_of(record))
@@ -96,7 +98,7 @@ def _moved(draft: Draft, record: r.SagaMoved) -> None:
 def _each(draft: Draft, status: StepStatus, event: StepEvent) -> None:
     for index, step in enumerate(draft.steps):
         if step.status is status:
-            draft.step_event(index, event, step._replace(digest=None, expires_at=None))
+            draft.step_event(index, event, replace(step, digest=None, expires_at=None))
 
 
 @_folds(r.StepsAppended)
@@ -111,21 +113,24 @@ def _closed(draft: Draft, record: r.PlanClosed) -> None:
 
 @_folds(r.ApprovalRequested)
 def _approval_requested(draft: Draft, record: r.ApprovalRequested) -> None:
-    step = draft.steps[record.step]._replace(
-        params=record.params, digest=record.digest, expires_at=record.expires_at
+    step = replace(
+        draft.steps[record.step],
+        params=record.params,
+        digest=record.digest,
+        expires_at=record.expires_at,
     )
     draft.step_event(record.step, StepEvent.APPROVAL_ASKED, step)
 
 
 @_folds(r.ApprovalGiven)
 def _approval_given(draft: Draft, record: r.ApprovalGiven) -> None:
-    draft.steps[record.step] = draft.steps[record.step]._replace(approved_by=record.by)
+    draft.steps[record.step] = replace(draft.steps[record.step], approved_by=record.by)
 
 
 @_folds(r.ApprovalDenied)
 def _approval_denied(draft: Draft, record: r.ApprovalDenied) -> None:
     error = f"approval denied by {record.by}" + (f": {record.note}" if record.note else "")
-    step = draft.steps[record.step]._replace(error=error, expires_at=None)
+    step = replace(draft.steps[record.step], error=error, expires_at=None)
     draft.step_event(record.step, StepEvent.REJECTED, step)
     draft.failing |= 1 << record.step
 
@@ -133,7 +138,8 @@ def _approval_denied(draft: Draft, record: r.ApprovalDenied) -> None:
 @_folds(r.ActionStarted)
 def _action_started(draft: Draft, record: r.ActionStarted) -> None:
     old = draft.steps[record.step]
-    step = old._replace(
+    step = replace(
+        old,
         status=StepStatus.RUNNING,
         attempts=old.attempts + 1,
         budget_from=old.attempts,
@@ -161,16 +167,16 @@ def _attempt_failed(draft: Draft, record: r.AttemptFailed) -> None:
     step = draft.steps[record.step]
     is_unknown = record.outcome == "unknown"
     if record.direction is Direction.UNDO:
-        undo = _undo_of(draft, record.step)._replace(retry_at=record.retry_at, error=record.error)
+        undo = replace(_undo_of(draft, record.step), retry_at=record.retry_at, error=record.error)
         undo = _blame_undo(undo, is_unknown=is_unknown)
-        draft.steps[record.step] = step._replace(undo=undo)
+        draft.steps[record.step] = replace(step, undo=undo)
         return
-    step = step._replace(retry_at=record.retry_at, error=record.error)
+    step = replace(step, retry_at=record.retry_at, error=record.error)
     if record.direction is Direction.DO:
         step = (
-            step._replace(is_doubted=True, was_refused=False)
+            replace(step, is_doubted=True, was_refused=False)
             if is_unknown
-            else step._replace(was_refused=True)
+            else replace(step, was_refused=True)
         )
     draft.steps[record.step] = step
 
@@ -180,12 +186,13 @@ def _attempt_started(draft: Draft, record: r.AttemptStarted) -> None:
     step = draft.steps[record.step]
     match record.direction:
         case Direction.UNDO:
-            undo = _undo_of(draft, record.step)._replace(attempts=record.attempt, retry_at=None)
-            draft.steps[record.step] = step._replace(undo=undo)
+            undo = replace(_undo_of(draft, record.step), attempts=record.attempt, retry_at=None)
+            draft.steps[record.step] = replace(step, undo=undo)
         case Direction.CHECK:
-            draft.steps[record.step] = step._replace(check_attempts=record.attempt, retry_at=None)
+            draft.steps[record.step] = replace(step, check_attempts=record.attempt, retry_at=None)
         case Direction.DO:  # pragma: no branch
-            step = step._replace(
+            step = replace(
+                step,
                 attempts=record.attempt,
                 retry_at=None,
                 wait_until=None,
@@ -200,15 +207,16 @@ def _interrupted(draft: Draft, record: r.CallInterrupted) -> None:
     step = draft.steps[record.step]
     if record.direction is Direction.UNDO:
         undo = _undo_of(draft, record.step)
-        draft.steps[record.step] = step._replace(undo=undo._replace(is_doubted=True))
+        draft.steps[record.step] = replace(step, undo=replace(undo, is_doubted=True))
     else:
-        draft.steps[record.step] = step._replace(is_doubted=True)
+        draft.steps[record.step] = replace(step, is_doubted=True)
 
 
 @_folds(r.ActionSucceeded)
 def _succeeded(draft: Draft, record: r.ActionSucceeded) -> None:
     old = draft.steps[record.step]
-    step = old._replace(
+    step = replace(
+        old,
         status=StepStatus.SUCCEEDED,
         output=record.output,
         error=None,
@@ -225,7 +233,8 @@ def _succeeded(draft: Draft, record: r.ActionSucceeded) -> None:
 
 @_folds(r.ActionSucceededBadly)
 def _succeeded_badly(draft: Draft, record: r.ActionSucceededBadly) -> None:
-    step = draft.steps[record.step]._replace(
+    step = replace(
+        draft.steps[record.step],
         status=StepStatus.SUCCEEDED,
         has_bad_output=True,
         error=record.error,
@@ -238,7 +247,8 @@ def _succeeded_badly(draft: Draft, record: r.ActionSucceededBadly) -> None:
 
 @_folds(r.ActionRejected)
 def _rejected(draft: Draft, record: r.ActionRejected) -> None:
-    step = draft.steps[record.step]._replace(
+    step = replace(
+        draft.steps[record.step],
         error=record.error,
         retry_at=None,
         wait_until=None,
@@ -251,8 +261,13 @@ def _rejected(draft: Draft, record: r.ActionRejected) -> None:
 
 @_folds(r.ActionDoubted)
 def _doubted(draft: Draft, record: r.ActionDoubted) -> None:
-    step = draft.steps[record.step]._replace(
-        error=record.error, is_doubted=True, retry_at=None, wait_until=None, awaited=None
+    step = replace(
+        draft.steps[record.step],
+        error=record.error,
+        is_doubted=True,
+        retry_at=None,
+        wait_until=None,
+        awaited=None,
     )
     draft.step_event(record.step, StepEvent.DOUBTED, step)
     draft.failing |= 1 << record.step
@@ -260,15 +275,24 @@ def _doubted(draft: Draft, record: r.ActionDoubted) -> None:
 
 @_folds(r.CheckStarted)
 def _check_started(draft: Draft, record: r.CheckStarted) -> None:
-    draft.steps[record.step] = draft.steps[record.step]._replace(
-        check_attempts=record.attempt, retry_at=None, awaited=Direction.CHECK, is_doubted=True
+    draft.steps[record.step] = replace(
+        draft.steps[record.step],
+        check_attempts=record.attempt,
+        retry_at=None,
+        awaited=Direction.CHECK,
+        is_doubted=True,
     )
 
 
 @_folds(r.WaitStarted)
 def _wait_started(draft: Draft, record: r.WaitStarted) -> None:
-    draft.steps[record.step] = draft.steps[record.step]._replace(
-        wait_until=record.until, retry_at=None, awaited=None, is_doubted=True, error=record.error
+    draft.steps[record.step] = replace(
+        draft.steps[record.step],
+        wait_until=record.until,
+        retry_at=None,
+        awaited=None,
+        is_doubted=True,
+        error=record.error,
     )
 
 
@@ -289,7 +313,8 @@ def _undo_started(draft: Draft, record: r.UndoStarted) -> None:
     if old is None or not old.calls:
         old = UndoState(calls=((record.tool, record.params),))
     is_same = old.req_id == record.req_id
-    undo = old._replace(
+    undo = replace(
+        old,
         call=record.call,
         req_id=record.req_id,
         revision=record.revision,
@@ -302,47 +327,47 @@ def _undo_started(draft: Draft, record: r.UndoStarted) -> None:
         stuck_reason=None,
         error=None,
     )
-    draft.step_event(record.step, StepEvent.UNDO_STARTED, step._replace(undo=undo))
+    draft.step_event(record.step, StepEvent.UNDO_STARTED, replace(step, undo=undo))
     draft.was_undone = True
 
 
 @_folds(r.UndoSucceeded)
 def _undo_succeeded(draft: Draft, record: r.UndoSucceeded) -> None:
     step = draft.steps[record.step]
-    undo = _undo_of(draft, record.step)._replace(retry_at=None, error=None)
+    undo = replace(_undo_of(draft, record.step), retry_at=None, error=None)
     if not record.is_last:
-        draft.steps[record.step] = step._replace(undo=undo._replace(call=record.call + 1))
+        draft.steps[record.step] = replace(step, undo=replace(undo, call=record.call + 1))
         return
     if undo.source == "person":
         draft.is_amended = True
-    draft.step_event(record.step, StepEvent.UNDONE, step._replace(undo=undo))
+    draft.step_event(record.step, StepEvent.UNDONE, replace(step, undo=undo))
 
 
 @_folds(r.UndoStuck)
 def _undo_stuck(draft: Draft, record: r.UndoStuck) -> None:
     step = draft.steps[record.step]
-    undo = (step.undo or UndoState())._replace(
-        retry_at=None, stuck_reason=record.reason, error=record.error
+    undo = replace(
+        (step.undo or UndoState()), retry_at=None, stuck_reason=record.reason, error=record.error
     )
     if record.reason in ("rejected", "unknown"):
         undo = _blame_undo(undo, is_unknown=record.reason == "unknown")
-    draft.step_event(record.step, StepEvent.GOT_STUCK, step._replace(undo=undo))
+    draft.step_event(record.step, StepEvent.GOT_STUCK, replace(step, undo=undo))
 
 
 @_folds(r.HumanRetried)
 def _human_retried(draft: Draft, record: r.HumanRetried) -> None:
     step = draft.steps[record.step]
-    draft.steps[record.step] = step._replace(budget_from=step.attempts, check_attempts=0)
+    draft.steps[record.step] = replace(step, budget_from=step.attempts, check_attempts=0)
     draft.failing &= ~(1 << record.step)
 
 
 @_folds(r.HumanSettled)
 def _human_settled(draft: Draft, record: r.HumanSettled) -> None:
-    step = draft.steps[record.step]._replace(settled_by=record.by)
+    step = replace(draft.steps[record.step], settled_by=record.by)
     bit = 1 << record.step
     if record.as_done:
-        step = step._replace(has_bad_output=False, output=None, error=None)
-        step = step._replace(status=StepStatus.SUCCEEDED)
+        step = replace(step, has_bad_output=False, output=None, error=None)
+        step = replace(step, status=StepStatus.SUCCEEDED)
         draft.step_event(record.step, StepEvent.SETTLED_AS_DONE, step)
         draft.failing &= ~bit
     else:
@@ -354,7 +379,8 @@ def _human_settled(draft: Draft, record: r.HumanSettled) -> None:
 @_folds(r.HumanSuppliedOutput)
 def _human_supplied_output(draft: Draft, record: r.HumanSuppliedOutput) -> None:
     old = draft.steps[record.step]
-    step = old._replace(
+    step = replace(
+        old,
         output=record.output,
         has_bad_output=False,
         error=None,
@@ -363,7 +389,7 @@ def _human_supplied_output(draft: Draft, record: r.HumanSuppliedOutput) -> None:
         undo_error=record.undo_error,
     )
     if old.status is not StepStatus.STUCK:
-        step = step._replace(status=StepStatus.SUCCEEDED)
+        step = replace(step, status=StepStatus.SUCCEEDED)
         draft.failing &= ~(1 << record.step)
     draft.step_event(record.step, StepEvent.OUTPUT_SUPPLIED, step)
 
@@ -379,7 +405,7 @@ def _calls_supplied(draft: Draft, record: r.CallsSupplied) -> None:
         revision=old.revision + 1,
         stuck_reason=old.stuck_reason,
     )
-    draft.steps[record.step] = step._replace(undo=undo)
+    draft.steps[record.step] = replace(step, undo=undo)
 
 
 @_folds(r.ReplyIgnored)
@@ -396,5 +422,5 @@ def _undo_of(draft: Draft, index: int) -> UndoState:
 
 def _blame_undo(undo: UndoState, *, is_unknown: bool) -> UndoState:
     if is_unknown:
-        return undo._replace(is_doubted=True, was_refused=False)
-    return undo._replace(was_refused=True)
+        return replace(undo, is_doubted=True, was_refused=False)
+    return replace(undo, was_refused=True)

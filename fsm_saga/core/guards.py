@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from fsm_saga.core.states import Phase, SagaState
 
@@ -21,7 +22,7 @@ class WayBack(enum.Enum):
     CLOSED = "closed"
 
 
-class Facts(NamedTuple):
+class Facts(Struct, frozen=True):
     """What guards may know, counted from the steps at the moment of the event.
 
     Attributes:

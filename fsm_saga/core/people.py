@@ -41,7 +41,7 @@ def choices(saga: Saga, index: int, *, at: float | None = None) -> tuple[str, ..
     """
     if saga.state.phase is not Phase.NEEDS_HUMAN:
         return ()
-    return _choices(Draft(saga), index, saga.updated_at if at is None else at)
+    return _choices(Draft.of(saga), index, saga.updated_at if at is None else at)
 
 
 def _choices(draft: Draft, index: int, at: float) -> tuple[str, ...]:

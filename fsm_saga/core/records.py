@@ -9,21 +9,20 @@ meaning of a field needs a new record type.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fsm_saga.core.states import Direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """Base of all records."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SagaSubmitted(Record):
+class SagaSubmitted(Record, frozen=True, kw_only=True):
     """A checked plan became a saga. Always the first record, at position 0.
 
     ``plan`` is the canonical plan, ``tools`` what each of its tools had declared; together they
@@ -43,8 +42,7 @@ class SagaSubmitted(Record):
     run_key: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SagaMoved(Record):
+class SagaMoved(Record, frozen=True, kw_only=True):
     """The saga machine made a transition.
 
     ``cause`` says why in words when the saga turned round or called a person; ``outcome`` is
@@ -57,8 +55,7 @@ class SagaMoved(Record):
     cause: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepsAppended(Record):
+class StepsAppended(Record, frozen=True, kw_only=True):
     """The plan grew. ``plan`` is the whole new plan; what had started is unchanged in it."""
 
     plan_hash: str
@@ -66,13 +63,11 @@ class StepsAppended(Record):
     tools: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanClosed(Record):
+class PlanClosed(Record, frozen=True, kw_only=True):
     """No step will be appended any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRequested(Record):
+class ApprovalRequested(Record, frozen=True, kw_only=True):
     """A step waits for a person, who is shown exactly these params.
 
     ``digest`` binds the approval to them: what runs is what was shown.
@@ -84,8 +79,7 @@ class ApprovalRequested(Record):
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalGiven(Record):
+class ApprovalGiven(Record, frozen=True, kw_only=True):
     """A person let the step run, once, with the params of this digest."""
 
     step: int
@@ -94,8 +88,7 @@ class ApprovalGiven(Record):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalDenied(Record):
+class ApprovalDenied(Record, frozen=True, kw_only=True):
     """A person said no, or nobody said anything in time; the call was never made."""
 
     step: int
@@ -103,8 +96,7 @@ class ApprovalDenied(Record):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionStarted(Record):
+class ActionStarted(Record, frozen=True, kw_only=True):
     """The intent to call a step's tool. Durable before the call is sent (INV-1).
 
     It is itself the obligation to undo. Every resend uses exactly these params (INV-3).
@@ -119,8 +111,7 @@ class ActionStarted(Record):
     not_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFailed(Record):
+class AttemptFailed(Record, frozen=True, kw_only=True):
     """A call ended without settling its step and is tried again at ``retry_at``.
 
     ``attempt`` is the one that ended; the next one has the same req_id and the same params.
@@ -134,8 +125,7 @@ class AttemptFailed(Record):
     retry_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStarted(Record):
+class AttemptStarted(Record, frozen=True, kw_only=True):
     """The intent to send a call again. Durable before it is sent, so no crash resets a count."""
 
     step: int
@@ -143,16 +133,14 @@ class AttemptStarted(Record):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallInterrupted(Record):
+class CallInterrupted(Record, frozen=True, kw_only=True):
     """The coordinator stopped while a call was in flight: whether it arrived is unknown."""
 
     step: int
     direction: Direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionSucceeded(Record):
+class ActionSucceeded(Record, frozen=True, kw_only=True):
     """The effect exists and its output is usable.
 
     ``undo_params`` are the undo call's, resolved now so that going back depends on nothing
@@ -165,16 +153,14 @@ class ActionSucceeded(Record):
     undo_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionSucceededBadly(Record):
+class ActionSucceededBadly(Record, frozen=True, kw_only=True):
     """The effect exists but its output cannot be used; it has to be undone."""
 
     step: int
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionRejected(Record):
+class ActionRejected(Record, frozen=True, kw_only=True):
     """The step certainly has no effect. ``was_sent`` is False when no call was ever made."""
 
     step: int
@@ -182,24 +168,21 @@ class ActionRejected(Record):
     was_sent: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionDoubted(Record):
+class ActionDoubted(Record, frozen=True, kw_only=True):
     """The step may have had its effect; retries are used up or of no use."""
 
     step: int
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckStarted(Record):
+class CheckStarted(Record, frozen=True, kw_only=True):
     """The intent to ask the tool what became of a doubtful call."""
 
     step: int
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitStarted(Record):
+class WaitStarted(Record, frozen=True, kw_only=True):
     """Nothing more is sent: the tool refuses the call after ``until``, then it can be undone."""
 
     step: int
@@ -207,21 +190,18 @@ class WaitStarted(Record):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRequested(Record):
+class CancelRequested(Record, frozen=True, kw_only=True):
     """Somebody asked to stop and undo."""
 
     by: str
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlinePassed(Record):
+class DeadlinePassed(Record, frozen=True, kw_only=True):
     """The saga's own time is over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoStarted(Record):
+class UndoStarted(Record, frozen=True, kw_only=True):
     """The intent to make one call of a step's compensation. Durable before the call (INV-1)."""
 
     step: int
@@ -232,8 +212,7 @@ class UndoStarted(Record):
     params: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoSucceeded(Record):
+class UndoSucceeded(Record, frozen=True, kw_only=True):
     """One call of a step's compensation is done. ``is_last``: the step is undone."""
 
     step: int
@@ -241,8 +220,7 @@ class UndoSucceeded(Record):
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoStuck(Record):
+class UndoStuck(Record, frozen=True, kw_only=True):
     """A compensation cannot go on without a person.
 
     ``reason`` is one of ``rejected``, ``unknown``, ``unresolvable``, ``semantic``, ``expired``.
@@ -253,8 +231,7 @@ class UndoStuck(Record):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanRetried(Record):
+class HumanRetried(Record, frozen=True, kw_only=True):
     """A person ordered the step's open call to be tried again."""
 
     step: int
@@ -262,8 +239,7 @@ class HumanRetried(Record):
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanSettled(Record):
+class HumanSettled(Record, frozen=True, kw_only=True):
     """A person vouches for a step: ``as_done`` its effect is there, else nothing of it is."""
 
     step: int
@@ -272,8 +248,7 @@ class HumanSettled(Record):
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanSuppliedOutput(Record):
+class HumanSuppliedOutput(Record, frozen=True, kw_only=True):
     """A person vouches that the effect exists and gives its output."""
 
     step: int
@@ -284,8 +259,7 @@ class HumanSuppliedOutput(Record):
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallsSupplied(Record):
+class CallsSupplied(Record, frozen=True, kw_only=True):
     """The calls that make good for a step, decided late; ``calls`` is a list of tool, params.
 
     ``tools`` is what the tools of these calls had declared.
@@ -298,8 +272,7 @@ class CallsSupplied(Record):
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyIgnored(Record):
+class ReplyIgnored(Record, frozen=True, kw_only=True):
     """A reply came that could not count any more: kept as evidence, changes nothing."""
 
     step: int

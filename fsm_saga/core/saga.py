@@ -1,20 +1,22 @@
 """A saga as folded from its journal.
 
-``Saga`` and ``StepState`` are immutable tuples: building one costs a fraction of a microsecond,
-and a decision builds several. Sets of steps are bitmasks over step indexes, so that every
+Nothing here changes once it is built: a decision makes a new saga of the old one, which costs a
+fraction of a microsecond. Sets of steps are bitmasks over step indexes, so that every
 question a guard asks is one arithmetic operation, however long the plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from fsm_saga.core.program import Program
 from fsm_saga.core.states import PENDING, Direction, Outcome, SagaEvent, SagaState, StepStatus
 
 
-class UndoState(NamedTuple):
+class UndoState(Struct, frozen=True):
     """How far a step's compensation has come.
 
     ``calls`` is the list of (tool, params) to make in order; ``call`` the index of the one in
@@ -38,7 +40,7 @@ class UndoState(NamedTuple):
     error: str | None = None
 
 
-class StepState(NamedTuple):
+class StepState(Struct, frozen=True):
     """Where one step stands.
 
     Attributes:
@@ -81,7 +83,7 @@ class StepState(NamedTuple):
 WAITING_STEP = StepState()
 
 
-class Saga(NamedTuple):
+class Saga(Struct, frozen=True):
     """One durable run of a program.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import Effect, WakeAt
@@ -14,8 +15,7 @@ from fsm_saga.core.states import Outcome, Phase, SagaEvent, SagaState, StepStatu
 from fsm_saga.core.table import Verdict, VerdictKind
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What follows from one event.
 
     Attributes:
@@ -50,7 +50,7 @@ class Work:
     __slots__ = ("at", "candidates", "draft", "effects", "note", "records")
 
     def __init__(self, saga: Saga, at: float) -> None:
-        self.draft = Draft(saga)
+        self.draft = Draft.of(saga)
         self.at = at
         self.records: list[Record] = []
         self.effects: list[Effect] = []

@@ -148,7 +148,7 @@ class Space:
     def initial(self) -> Config:
         """Return the configuration of a saga that was just submitted."""
         event = Submitted(at=NOW, plan={}, tools={})
-        start = Draft(Saga(SAGA_ID, self.program)).freeze()
+        start = Draft.of(Saga(SAGA_ID, self.program)).freeze()
         decision = self.decide(start, event)
         node = self._node(decision.saga, None)
         found = judge_transition(start, Move("submitted", -1, event, start), decision)

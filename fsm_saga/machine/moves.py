@@ -13,6 +13,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from fsm_saga.core import events as e
 from fsm_saga.core import people
 from fsm_saga.core.invariants import check
@@ -193,9 +195,9 @@ def _overdue_moves(
         return
     out, closing = Direction.DO, (index,)
     if _has_skew(saga, index):
-        passed = _with_step(saga, index, step._replace(not_after=JUST_OVER))
+        passed = _with_step(saga, index, replace(step, not_after=JUST_OVER))
         yield Move("no answer in time, by our clock", index, lost, passed, Act.LOSE, replies=out)
-    over = _with_step(saga, index, step._replace(not_after=LONG_OVER))
+    over = _with_step(saga, index, replace(step, not_after=LONG_OVER))
     what = "refused, and its time is over"
     yield Move(what, index, no, over, Act.REFUSE, replies=out, closing=closing)
     what = "no answer in time"
@@ -270,7 +272,7 @@ def _in_time_and_late(saga: Saga, moves: Iterator[Move]) -> Iterator[Move]:
             yield dataclasses.replace(
                 move,
                 what=f"{move.what}, after the saga's deadline",
-                saga=move.saga._replace(deadline_at=NOW),
+                saga=replace(move.saga, deadline_at=NOW),
                 may_be_refused=move.may_be_refused or isinstance(move.event, e.ApprovalAnswered),
             )
 
@@ -290,9 +292,9 @@ def _clock_moves(saga: Saga, index: int, step: StepState) -> Iterator[Move]:
     is_open = step.status is StepStatus.RUNNING and not is_out(step, Direction.DO)
     if is_open and step.not_after is not None and step.not_after > NOW:
         if _has_skew(saga, index):
-            passed = _with_step(saga, index, step._replace(not_after=JUST_OVER))
+            passed = _with_step(saga, index, replace(step, not_after=JUST_OVER))
             yield Move("its time is over by our clock", index, None, passed, way=Way.OUTSIDE)
-        over = _with_step(saga, index, step._replace(not_after=LONG_OVER))
+        over = _with_step(saga, index, replace(step, not_after=LONG_OVER))
         what = "its time is over"
         yield Move(what, index, None, over, way=Way.OUTSIDE, closing=(index,))
     contracts = [call.contract for call in (spec.action, spec.undo) if call is not None]
@@ -308,11 +310,11 @@ def _forgetting_moves(saga: Saga, index: int, step: StepState) -> Iterator[Move]
     olds: list[tuple[Act, StepState]] = []
     has_call = step.req_id is not None and step.started_at == NOW
     if has_call and spec.action.contract.retention_s is not None:
-        olds.append((Act.FORGET, step._replace(started_at=LONG_OVER)))
+        olds.append((Act.FORGET, replace(step, started_at=LONG_OVER)))
     has_undo = undo is not None and undo.req_id is not None and undo.started_at == NOW
     can_forget = spec.undo is not None and spec.undo.contract.retention_s is not None
     if undo is not None and has_undo and can_forget:
-        aged = step._replace(undo=undo._replace(started_at=LONG_OVER))
+        aged = replace(step, undo=replace(undo, started_at=LONG_OVER))
         olds.append((Act.UNDO_FORGET, aged))
     out = next((way for way in Direction if is_out(step, way)), None)
     for act, aged in olds:
@@ -331,20 +333,20 @@ def _forgetting_moves(saga: Saga, index: int, step: StepState) -> Iterator[Move]
 
 
 def _with_step(saga: Saga, index: int, step: StepState) -> Saga:
-    return saga._replace(steps=(*saga.steps[:index], step, *saga.steps[index + 1 :]))
+    return replace(saga, steps=(*saga.steps[:index], step, *saga.steps[index + 1 :]))
 
 
 def _due(step: StepState) -> StepState | None:
     """Return the step with its timer due, or None if it has none."""
     match step.status:
         case StepStatus.RUNNING if step.retry_at is not None:
-            return step._replace(retry_at=NOW)
+            return replace(step, retry_at=NOW)
         case StepStatus.RUNNING if step.wait_until is not None:
-            return step._replace(wait_until=NOW, not_after=LONG_OVER)
+            return replace(step, wait_until=NOW, not_after=LONG_OVER)
         case StepStatus.COMPENSATING if step.undo is not None and step.undo.retry_at is not None:
-            return step._replace(undo=step.undo._replace(retry_at=NOW))
+            return replace(step, undo=replace(step.undo, retry_at=NOW))
         case StepStatus.AWAITING_APPROVAL if step.expires_at is not None:
-            return step._replace(expires_at=NOW)
+            return replace(step, expires_at=NOW)
         case _:
             return None
 
@@ -364,7 +366,7 @@ def _with_due(saga: Saga, timers: list[tuple[int, StepState]]) -> Saga:
     steps = list(saga.steps)
     for index, due in timers:
         steps[index] = due
-    return saga._replace(steps=tuple(steps))
+    return replace(saga, steps=tuple(steps))
 
 
 def _closing(fired: list[tuple[int, StepState]]) -> tuple[int, ...]:
@@ -414,14 +416,14 @@ def _outside_moves(saga: Saga, timers: list[tuple[int, StepState]]) -> Iterator[
         cancel = e.CancelAsked(at=NOW, by=PERSON)
         yield Move("somebody cancels", -1, cancel, saga, way=Way.OUTSIDE, may_be_refused=True)
         if saga.deadline_at is not None and saga.state.phase is Phase.EXECUTING:
-            late = saga._replace(deadline_at=NOW)
+            late = replace(saga, deadline_at=NOW)
             words = "the saga's deadline passes"
             yield Move(words, -1, e.TimePassed(at=NOW), late, way=Way.OUTSIDE)
     words = "the coordinator stops, and another one resumes"
     yield Move(words, -1, e.Resumed(at=NOW), saga, way=Way.OUTSIDE)
     if timers or saga.deadline_at is not None:
         deadline_at = saga.deadline_at and NOW
-        late = _with_due(saga, timers)._replace(deadline_at=deadline_at)
+        late = replace(_with_due(saga, timers), deadline_at=deadline_at)
         words = "the coordinator stops, and all is due when another one resumes"
         closing = _closing(timers)
         yield Move(words, -1, e.Resumed(at=NOW), late, way=Way.OUTSIDE, closing=closing)

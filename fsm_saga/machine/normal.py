@@ -12,6 +12,8 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from fsm_saga.core import ids
 from fsm_saga.core.backward import UNDO_RETRY
 from fsm_saga.core.program import CallSpec, StepSpec
@@ -86,7 +88,7 @@ class Normaliser:
         undo_key = None
         if undo is not None:
             calls = tuple((tool, self.token(params)) for tool, params in undo.calls)
-            undo_key = undo._replace(calls=calls, tools=self.token(undo.tools), req_id=None)
+            undo_key = replace(undo, calls=calls, tools=self.token(undo.tools), req_id=None)
         key = (
             is_failing,
             step.status.value,
@@ -304,7 +306,8 @@ def permuted(saga: Saga, key: Key, order: tuple[int, ...], names: Normaliser) ->
     def moved(mask: int) -> int:
         return sum(1 << new for new, old in enumerate(order) if mask >> old & 1)
 
-    other = saga._replace(
+    other = replace(
+        saga,
         steps=steps,
         running=moved(saga.running),
         succeeded=moved(saga.succeeded),
@@ -320,7 +323,7 @@ def permuted(saga: Saga, key: Key, order: tuple[int, ...], names: Normaliser) ->
 def _renamed(step: StepState, index: int) -> StepState:
     undo = step.undo
     if undo is not None and undo.req_id is not None:
-        undo = undo._replace(req_id=plain_req_id(index, Direction.UNDO, undo.call))
+        undo = replace(undo, req_id=plain_req_id(index, Direction.UNDO, undo.call))
     if step.req_id is None:
         return step
-    return step._replace(req_id=plain_req_id(index, Direction.DO), undo=undo)
+    return replace(step, req_id=plain_req_id(index, Direction.DO), undo=undo)

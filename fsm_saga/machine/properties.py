@@ -64,7 +64,7 @@ def judge_transition(before: Saga, move: Move, decision: Decision) -> Iterator[F
     """Yield what is wrong with one decision."""
     after = decision.saga
     calls = [effect for effect in decision.effects if isinstance(effect, CallTool)]
-    draft = Draft(move.saga)
+    draft = Draft.of(move.saga)
     for record in decision.records:
         if isinstance(record, r.ActionStarted):
             yield from _judge_action(draft, after, record.step)

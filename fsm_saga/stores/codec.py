@@ -17,7 +17,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -248,7 +248,7 @@ def _format_of(
     cls: type[Record], name: str, version: int, upgrades: Mapping[int, Upgrade] | None
 ) -> _Format:
     hints = typing.get_type_hints(cls)
-    names = tuple(field.name for field in fields(cls))
+    names = cls.__struct_fields__
     if {"type", "v"} & set(names) or not names:
         raise InvariantBrokenError(f"{name!r} cannot be stored: 'type' and 'v' are the codec's.")
     if set(upgrades or {}) != set(range(1, version)):

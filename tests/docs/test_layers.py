@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "fsm_saga"
 
-# Passive modules: same arguments, same answer, nothing read from the machine.
+# Passive modules: same arguments, same answer, nothing read from the machine. Of others than Python
+# itself there is one, which gives the core its data types.
 CORE_MAY_IMPORT = frozenset(
     {
         "__future__",
@@ -31,6 +32,7 @@ CORE_MAY_IMPORT = frozenset(
         "itertools",
         "json",
         "math",
+        "msgspec",
         "operator",
         "re",
         "string",

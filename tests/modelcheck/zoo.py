@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core import backward, forward, people
 from fsm_saga.core import decide as decide_module
@@ -49,7 +50,7 @@ def _on_calls(change: Callable[[Saga, CallTool], list[Effect]]) -> Decide:
         for effect in decision.effects:
             is_call = isinstance(effect, CallTool)
             effects += change(saga, effect) if is_call else [effect]  # type: ignore[arg-type]
-        return dataclasses.replace(decision, effects=tuple(effects))
+        return replace(decision, effects=tuple(effects))
 
     return decider
 
@@ -84,7 +85,7 @@ def _lost_undo_is_done(event: e.Event) -> e.Event:
 def _absent_is_refused(event: e.Event) -> e.Event:
     is_check = isinstance(event, e.CallSucceeded) and event.direction is Direction.CHECK
     if is_check and event.output == {"status": "absent"}:  # type: ignore[attr-defined]
-        return dataclasses.replace(event, output={"status": "refused"})  # type: ignore[call-arg]
+        return replace(event, output={"status": "refused"})
     return event
 
 
@@ -115,11 +116,11 @@ def _rejected(event: e.CallEvent) -> e.CallRejected:
 
 
 def _id_per_attempt(saga: Saga, call: CallTool) -> list[Effect]:
-    return [dataclasses.replace(call, req_id=f"{call.req_id}-{call.attempt}")]
+    return [replace(call, req_id=f"{call.req_id}-{call.attempt}")]
 
 
 def _params_made_anew(saga: Saga, call: CallTool) -> list[Effect]:
-    return [dataclasses.replace(call, params={**call.params, "attempt": call.attempt})]
+    return [replace(call, params={**call.params, "attempt": call.attempt})]
 
 
 def _sent_twice(saga: Saga, call: CallTool) -> list[Effect]:
@@ -131,7 +132,7 @@ def _retries_lost(saga: Saga, call: CallTool) -> list[Effect]:
 
 
 def _undoes_itself(saga: Saga, call: CallTool) -> list[Effect]:
-    return [dataclasses.replace(call, undoes=call.req_id) if call.undoes else call]
+    return [replace(call, undoes=call.req_id) if call.undoes else call]
 
 
 # What is decided.
@@ -143,13 +144,13 @@ def _timers_ignored(saga: Saga, event: e.Event) -> Decision:
 
 def _state_beside_the_journal(saga: Saga, event: e.Event) -> Decision:
     decision = decide(saga, event)
-    return dataclasses.replace(decision, saga=decision.saga._replace(is_settled=True))
+    return replace(decision, saga=replace(decision.saga, is_settled=True))
 
 
 def _cancelled_for_good(saga: Saga, event: e.Event) -> Decision:
     decision = decide(saga, event)
     if isinstance(event, e.CancelAsked):
-        return dataclasses.replace(decision, saga=decision.saga._replace(state=FAILED))
+        return replace(decision, saga=replace(decision.saga, state=FAILED))
     return decision
 
 
@@ -158,7 +159,7 @@ def _one_too_many(saga: Saga, event: e.Event) -> Decision:
     state = decision.saga.state
     if state.phase is Phase.COMPENSATING:
         state = compensating(state.count + 1)
-    return dataclasses.replace(decision, saga=decision.saga._replace(state=state))
+    return replace(decision, saga=replace(decision.saga, state=state))
 
 
 def _breaks(saga: Saga, event: e.Event) -> Decision:
@@ -175,7 +176,7 @@ def _refuses_approvals(saga: Saga, event: e.Event) -> Decision:
 def _ends_reopened(saga: Saga, event: e.Event) -> Decision:
     decision = decide(saga, event)
     if saga.state.is_final and isinstance(event, e.Resumed):
-        return dataclasses.replace(decision, saga=decision.saga._replace(state=FAILED))
+        return replace(decision, saga=replace(decision.saga, state=FAILED))
     return decision
 
 
@@ -230,6 +231,7 @@ def _always_compensated(work: Work, target: object) -> Outcome | None:
 
 
 _OUTCOME = Work._outcome
+_INTERRUPTED: type[r.Record] = r.CallInterrupted
 
 
 def _no_answers(draft: Draft, index: int, at: float) -> tuple[str, ...]:
@@ -254,7 +256,7 @@ PATCHES: dict[str, Patch] = {
         forward, "refusal_settles", lambda step, contract: True
     ),
     "crash in an undo leaves no trace": lambda m: m.setitem(
-        APPLY, r.CallInterrupted, lambda draft, record: None
+        APPLY, _INTERRUPTED, lambda draft, record: None
     ),
     "everything is remembered": lambda m: m.setattr(
         forward, "is_remembered", lambda contract, started_at, now: True

@@ -157,7 +157,9 @@ def _answer(draw: st.DrawFn, saga: Saga, at: float) -> e.Event:
 
 
 _Maker = Callable[[st.DrawFn, Saga, float], e.Event]
-_MAKERS: list[_Maker] = [_reply] * 6 + [_time] * 2 + [_approval] * 2 + [_answer] * 3 + [_outside]
+_MAKERS: Sequence[_Maker] = (
+    [_reply] * 6 + [_time] * 2 + [_approval] * 2 + [_answer] * 3 + [_outside]
+)
 
 
 def play(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision, decide
@@ -114,7 +114,7 @@ def test_engine_and_naive_saga_agree_after_every_event(recipe: Recipe, data: st.
         if isinstance(event, e.PlanGrown):
             continue
         if isinstance(event, e.CallRejected | e.CallUnknown):
-            event = dataclasses.replace(event, jitter=0.0)
+            event = replace(event, jitter=0.0)
         try:
             decision, is_refused = decide(saga, event), False
         except EventRefusedError:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from statemachine import StateMachine
@@ -41,7 +41,7 @@ from fsm_saga.machine.step_machine import StepMachine
 # Questions to the classes of all shapes of so many steps, as counted when this was written.
 ASKED_MIN = {0: 95, 1: 612, 2: 2_664, 3: 7_216, 4: 15_560}
 
-Domains = Mapping[str, tuple[object, ...]]
+Domains = Mapping[str, tuple[Any, ...]]
 
 
 def domains_of(step_count: int) -> Domains:
@@ -183,7 +183,7 @@ def test_class_and_table_agree_on_plain_facts_chosen_one_by_one(is_open: bool) -
     machine = Machine(saga_machine_class(shape), shape)
     table = flatten_saga(machine.cls)
     domains = {**domains_of(1), "succeeded": (0, 1), "uncleared": (0, 1)}
-    every = [Facts._make(values) for values in itertools.product(*domains.values())]
+    every = [Facts(*values) for values in itertools.product(*domains.values())]
     for state, event in table.rows:
         for facts in every:
             wanted = table.verdict(state, event, facts).target

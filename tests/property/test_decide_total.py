@@ -28,7 +28,7 @@ ASKED = (
 
 
 def refolded(saga: Saga, event: e.Event, decision: Decision) -> Saga:
-    draft = Draft(saga)
+    draft = Draft.of(saga)
     for record in decision.records:
         program = None
         if isinstance(event, e.PlanCloseAsked) and isinstance(record, r.PlanClosed):

@@ -7,11 +7,11 @@ run over a call, which it makes moves of their own.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import decide
@@ -33,13 +33,13 @@ TIMELESS = tuple(
 def due(full: StepState, normal: StepState, at: float) -> StepState:
     """Return the normal step with those timers due that are due in the full one."""
     if full.retry_at is not None and full.retry_at <= at:
-        normal = normal._replace(retry_at=NOW)
+        normal = replace(normal, retry_at=NOW)
     if full.expires_at is not None and full.expires_at <= at and normal.expires_at is not None:
-        normal = normal._replace(expires_at=NOW)
+        normal = replace(normal, expires_at=NOW)
     undo = full.undo
     if undo is not None and undo.retry_at is not None and undo.retry_at <= at:
         assert normal.undo is not None
-        normal = normal._replace(undo=normal.undo._replace(retry_at=NOW))
+        normal = replace(normal, undo=replace(normal.undo, retry_at=NOW))
     return normal
 
 
@@ -48,7 +48,7 @@ def normal_at(full: Saga, normal: Saga, at: float) -> Saga:
     deadline_at = normal.deadline_at
     if full.deadline_at is not None and full.deadline_at <= at and deadline_at is not None:
         deadline_at = NOW
-    return normal._replace(steps=steps, deadline_at=deadline_at)
+    return replace(normal, steps=steps, deadline_at=deadline_at)
 
 
 def told_to_normal(event: e.Event, full: Saga) -> e.Event:
@@ -67,7 +67,7 @@ def told_to_normal(event: e.Event, full: Saga) -> e.Event:
         changes["position"] = None
     if isinstance(event, e.ApprovalAnswered):
         changes["digest"] = None
-    return dataclasses.replace(event, **changes)
+    return replace(event, **changes)
 
 
 def is_left_out(event: e.Event) -> bool:
@@ -105,4 +105,4 @@ def test_a_normal_saga_decides_as_the_full_one(recipe: Recipe, data: st.DataObje
         normal, key = names.normal_after(same.saga, normal, key)
         assert key == expected_key
         # What the key leaves out is what a normal saga has not.
-        assert normal._replace(program=expected.program) == expected
+        assert replace(normal, program=expected.program) == expected

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
@@ -70,7 +71,7 @@ class Play:
         if decision.records:
             folded = read_saga(self.journal)[0]
             # Programs are compared by identity, and the fold has compiled its own.
-            assert folded._replace(program=decision.saga.program) == decision.saga
+            assert replace(folded, program=decision.saga.program) == decision.saga
         assert decision.saga.position == len(self.journal)
         self.saga = decision.saga
         self.calls += [effect for effect in decision.effects if isinstance(effect, CallTool)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from msgspec.structs import fields
 
 from fsm_saga.core.records import Record
 from fsm_saga.core.saga import Saga
@@ -70,7 +71,7 @@ def history_lines(journal: Sequence[Record], saga: Saga, starts: set[int]) -> It
 
 
 def _fields(record: Record, saga: Saga) -> Iterator[str]:
-    for field in dataclasses.fields(record):
+    for field in fields(record):
         value = getattr(record, field.name)
         if field.name in _HIDDEN or value is None or value == field.default:
             continue

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from fsm_saga.cli.output import QuietConsole
@@ -84,8 +85,8 @@ def test_of_a_long_plan_the_steps_that_move_are_shown_and_the_rest_is_counted(
 
 def test_an_undo_that_is_tried_again_shows_its_own_attempts(picture: Picture) -> None:
     saga = saga_of(StepStatus.COMPENSATING)
-    step = saga.steps[0]._replace(attempts=1, undo=UndoState(attempts=3))
-    picture.show(saga._replace(steps=(step,)), ())
+    step = replace(saga.steps[0], attempts=1, undo=UndoState(attempts=3))
+    picture.show(replace(saga, steps=(step,)), ())
 
     assert "attempt 3" in drawn(picture)[1]
 

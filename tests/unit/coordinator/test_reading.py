@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.coordinator.reading import read_saga, read_saga_at
 from fsm_saga.core.records import ActionSucceeded, Record, SagaSubmitted, StepsAppended
@@ -46,11 +45,11 @@ def test_a_journal_with_a_hole_or_without_a_beginning_is_corrupt() -> None:
 def test_a_plan_that_is_not_the_one_of_its_hash_is_corrupt() -> None:
     first = journal()[0]
     assert isinstance(first, SagaSubmitted)
-    other = dataclasses.replace(first, plan={**first.plan, "goal": "another"})
+    other = replace(first, plan={**first.plan, "goal": "another"})
     with pytest.raises(CorruptRecordError, match="does not match its hash"):
         read_saga([other])
     with pytest.raises(CorruptRecordError, match="no longer has the form of a plan"):
-        read_saga([dataclasses.replace(first, plan={"steps": 5})])
+        read_saga([replace(first, plan={"steps": 5})])
 
 
 def test_a_grown_plan_is_read_with_its_growth_and_a_closed_one_with_its_end() -> None:

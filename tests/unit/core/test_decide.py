@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core import decide as decide_module
 from fsm_saga.core import events as e
@@ -49,8 +49,7 @@ def test_an_open_plan_may_begin_empty_and_rests() -> None:
 
 
 def test_an_event_that_nobody_knows_is_a_bug() -> None:
-    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-    class Invented(e.Event):
+    class Invented(e.Event, frozen=True, kw_only=True):
         pass
 
     with pytest.raises(InvariantBrokenError, match="no rule to decide a Invented"):
@@ -86,13 +85,13 @@ def test_a_reply_to_a_call_that_is_settled_is_kept_and_changes_nothing(kind: str
     before = play.saga
     getattr(play, kind)(1)
     assert ignored(play)
-    assert play.saga._replace(position=before.position, updated_at=before.updated_at) == before
+    assert replace(play.saga, position=before.position, updated_at=before.updated_at) == before
 
 
 @pytest.mark.parametrize("kind", ["ok", "bad", "rejected", "unknown"])
 def test_a_reply_to_another_call_is_kept_and_changes_nothing(kind: str) -> None:
     play = Play(TWO)
-    play.calls[0] = dataclasses.replace(play.calls[0], req_id="r-of-somebody-else")
+    play.calls[0] = replace(play.calls[0], req_id="r-of-somebody-else")
     getattr(play, kind)(1)
     assert ignored(play)
 

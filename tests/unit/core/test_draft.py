@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core import records as r
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.draft import Draft, refusal_settles
-from fsm_saga.core.guards import WayBack
+from fsm_saga.core.guards import Facts, WayBack
 from fsm_saga.core.saga import WAITING_STEP, Saga, StepState
 from fsm_saga.core.states import SagaEvent, StepEvent, StepStatus
 from fsm_saga.errors import InvariantBrokenError
@@ -21,18 +20,18 @@ PIVOT = "1 a / ua\n2 pay ; kind=pivot retry=3*5\n3 tell ; kind=retriable retry=1
 def test_a_frozen_draft_is_the_saga_that_it_was_made_of() -> None:
     play = Play(PIVOT)
     play.ok(1)
-    assert Draft(play.saga).freeze() == play.saga
-    assert set(Draft.__slots__) == set(Saga._fields)
+    assert Draft.of(play.saga).freeze() == play.saga
+    assert Draft.__struct_fields__ == Saga.__struct_fields__
 
 
 def test_a_new_saga_has_a_waiting_step_for_each_of_its_program() -> None:
     program = Play(PIVOT).saga.program
-    assert Draft(Saga("s", program)).steps == [WAITING_STEP] * 3
+    assert Draft.of(Saga("s", program)).steps == [WAITING_STEP] * 3
 
 
 @pytest.mark.parametrize("status", StepStatus)
 def test_a_step_is_filed_under_its_status_and_nowhere_else(status: StepStatus) -> None:
-    draft = Draft(Play("1 a / ua\n2 b / ub").saga)
+    draft = Draft.of(Play("1 a / ua\n2 b / ub").saga)
     draft._file(0, StepState(status=status))
     filed = {
         name
@@ -57,7 +56,7 @@ def test_a_step_is_filed_under_its_status_and_nowhere_else(status: StepStatus) -
 
 
 def test_a_bad_output_is_an_effect_and_no_success() -> None:
-    draft = Draft(Play("1 a / ua").saga)
+    draft = Draft.of(Play("1 a / ua").saga)
     draft._file(0, StepState(status=StepStatus.SUCCEEDED, has_bad_output=True))
     assert (draft.succeeded, draft.uncleared) == (0, 1)
 
@@ -70,25 +69,24 @@ def test_what_only_reads_is_a_success_and_no_effect() -> None:
 
 
 def test_a_step_that_takes_an_event_it_cannot_take_is_a_bug() -> None:
-    draft = Draft(Play("1 a / ua").saga)
+    draft = Draft.of(Play("1 a / ua").saga)
     with pytest.raises(InvariantBrokenError, match="step 0 of 's' cannot take undone in RUNNING"):
         draft.step_event(0, StepEvent.UNDONE, draft.steps[0])
 
 
 def test_a_record_that_nobody_knows_is_a_bug() -> None:
-    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-    class Invented(r.Record):
+    class Invented(r.Record, frozen=True, kw_only=True):
         pass
 
     with pytest.raises(InvariantBrokenError, match="no rule to fold a Invented"):
-        Draft(Play("1 a / ua").saga).apply(Invented(at=0.0))
+        Draft.of(Play("1 a / ua").saga).apply(Invented(at=0.0))
 
 
 # --- the way back --------------------------------------------------------------------------------
 
 
 def way_back(play: Play) -> WayBack:
-    return Draft(play.saga).way_back()
+    return Draft.of(play.saga).way_back()
 
 
 def test_the_way_back_is_open_before_the_pivot_and_closed_after_it() -> None:
@@ -168,32 +166,32 @@ def test_a_refusal_settles_a_call_if_no_copy_can_still_take_effect(
 def test_facts_are_counted_from_the_steps() -> None:
     play = Play("1 a / ua ; after=-\n2 b / ub ; after=-\n3 c / uc ; after=1")
     play.ok(1)
-    facts = Draft(play.saga).facts()
-    assert facts == (3, 1, 3, True, WayBack.OPEN, True, True)
+    facts = Draft.of(play.saga).facts()
+    assert facts == Facts(3, 1, 3, True, WayBack.OPEN, True, True)
     open_play = Play("1 a / ua", is_open=True)
     open_play.ok(1)
-    assert Draft(open_play.saga).facts() == (1, 1, 1, False, WayBack.OPEN, False, True)
+    assert Draft.of(open_play.saga).facts() == Facts(1, 1, 1, False, WayBack.OPEN, False, True)
 
 
 def test_what_turned_the_saga_keeps_it_from_leading_forward() -> None:
     play = Play("1 a / ua\n2 b / ub ; retry=1")
     play.ok(1)
     play.unknown(2)
-    assert not Draft(play.saga).leads_forward()
-    free = play.saga._replace(failing=0)
-    assert Draft(free).leads_forward()
-    assert not Draft(free._replace(stuck=1)).leads_forward()
-    assert not Draft(free._replace(was_undone=True)).leads_forward()
-    assert not Draft(free._replace(stop=SagaEvent.CANCELLED)).leads_forward()
+    assert not Draft.of(play.saga).leads_forward()
+    free = replace(play.saga, failing=0)
+    assert Draft.of(free).leads_forward()
+    assert not Draft.of(replace(free, stuck=1)).leads_forward()
+    assert not Draft.of(replace(free, was_undone=True)).leads_forward()
+    assert not Draft.of(replace(free, stop=SagaEvent.CANCELLED)).leads_forward()
 
 
 def test_a_saga_that_goes_on_when_something_waits_runs_or_is_undone() -> None:
     play = Play("1 a / ua ; approval=60")
-    assert Draft(play.saga).facts().can_go_on
+    assert Draft.of(play.saga).facts().can_go_on
     play = Play("1 a / ua\n2 b / ub")
-    assert Draft(play.saga).facts().can_go_on
+    assert Draft.of(play.saga).facts().can_go_on
     play.ok(1)
     play.rejected(2)
-    assert Draft(play.saga).facts().can_go_on
+    assert Draft.of(play.saga).facts().can_go_on
     play.rejected(1, direction=UNDO)
-    assert Draft(play.saga).facts().can_go_on, "it waits for its next attempt"
+    assert Draft.of(play.saga).facts().can_go_on, "it waits for its next attempt"

@@ -42,7 +42,7 @@ def test_only_records_that_carry_a_plan_are_compiled() -> None:
 
 
 def test_an_undo_record_without_an_undo_is_a_bug() -> None:
-    draft = Draft(Play("1 a / ua").saga)
+    draft = Draft.of(Play("1 a / ua").saga)
     for record in (
         r.UndoSucceeded(at=0.0, step=0, call=0, is_last=True),
         r.AttemptStarted(at=0.0, step=0, direction=Direction.UNDO, attempt=2),
@@ -53,7 +53,7 @@ def test_an_undo_record_without_an_undo_is_a_bug() -> None:
 
 
 def test_a_rule_changes_the_draft_by_what_the_record_says_and_counts_it() -> None:
-    draft = Draft(Play("1 a / ua").saga)
+    draft = Draft.of(Play("1 a / ua").saga)
     before = draft.position
     draft.apply(r.ReplyIgnored(at=7.0, step=0, direction=Direction.DO, outcome="x", detail="y"))
     assert (draft.position, draft.updated_at) == (before + 1, 7.0)
@@ -61,11 +61,11 @@ def test_a_rule_changes_the_draft_by_what_the_record_says_and_counts_it() -> Non
 
 
 def test_the_first_reason_to_stop_stands() -> None:
-    draft = Draft(Play("1 a / ua").saga)
+    draft = Draft.of(Play("1 a / ua").saga)
     draft.apply(r.DeadlinePassed(at=0.0))
     draft.apply(r.CancelRequested(at=0.0, by="ann"))
     assert draft.stop == "deadline_passed"
-    draft = Draft(Play("1 a / ua").saga)
+    draft = Draft.of(Play("1 a / ua").saga)
     draft.apply(r.CancelRequested(at=0.0, by="ann"))
     draft.apply(r.DeadlinePassed(at=0.0))
     assert draft.stop == "cancelled"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core import guards
 from fsm_saga.core.guards import GUARDS, Facts, WayBack
@@ -25,32 +26,32 @@ FACTS = Facts(
     ("name", "facts", "target", "holds"),
     [
         ("plan_has_a_step", FACTS, executing(1), True),
-        ("plan_has_a_step", FACTS._replace(step_count=0), executing(1), False),
+        ("plan_has_a_step", replace(FACTS, step_count=0), executing(1), False),
         ("successes_are_counted", FACTS, executing(2), True),
         ("successes_are_counted", FACTS, executing(1), False),
         ("successes_are_counted", FACTS, executing(3), False),
         ("successes_are_counted", FACTS, DONE, False),
-        ("successes_are_counted", FACTS._replace(succeeded=3), DONE, True),
+        ("successes_are_counted", replace(FACTS, succeeded=3), DONE, True),
         ("effects_are_counted", FACTS, compensating(2), True),
         ("effects_are_counted", FACTS, compensating(1), False),
         ("effects_are_counted", FACTS, FAILED, False),
-        ("effects_are_counted", FACTS._replace(uncleared=0), FAILED, True),
+        ("effects_are_counted", replace(FACTS, uncleared=0), FAILED, True),
         ("plan_is_closed", FACTS, DONE, True),
-        ("plan_is_closed", FACTS._replace(is_closed=False), DONE, False),
+        ("plan_is_closed", replace(FACTS, is_closed=False), DONE, False),
         ("plan_is_open", FACTS, DONE, False),
-        ("plan_is_open", FACTS._replace(is_closed=False), DONE, True),
+        ("plan_is_open", replace(FACTS, is_closed=False), DONE, True),
         ("way_back_is_open", FACTS, compensating(2), True),
-        ("way_back_is_open", FACTS._replace(way_back=WayBack.UNDECIDED), compensating(2), False),
-        ("way_back_is_open", FACTS._replace(way_back=WayBack.CLOSED), compensating(2), False),
+        ("way_back_is_open", replace(FACTS, way_back=WayBack.UNDECIDED), compensating(2), False),
+        ("way_back_is_open", replace(FACTS, way_back=WayBack.CLOSED), compensating(2), False),
         ("way_back_is_closed", FACTS, DONE, False),
-        ("way_back_is_closed", FACTS._replace(way_back=WayBack.UNDECIDED), DONE, False),
-        ("way_back_is_closed", FACTS._replace(way_back=WayBack.CLOSED), DONE, True),
+        ("way_back_is_closed", replace(FACTS, way_back=WayBack.UNDECIDED), DONE, False),
+        ("way_back_is_closed", replace(FACTS, way_back=WayBack.CLOSED), DONE, True),
         ("nothing_can_go_on", FACTS, DONE, True),
-        ("nothing_can_go_on", FACTS._replace(can_go_on=True), DONE, False),
+        ("nothing_can_go_on", replace(FACTS, can_go_on=True), DONE, False),
         ("leads_forward", FACTS, executing(2), True),
-        ("leads_forward", FACTS._replace(leads_forward=False), executing(2), False),
+        ("leads_forward", replace(FACTS, leads_forward=False), executing(2), False),
         ("leads_back", FACTS, compensating(2), False),
-        ("leads_back", FACTS._replace(leads_forward=False), compensating(2), True),
+        ("leads_back", replace(FACTS, leads_forward=False), compensating(2), True),
     ],
 )
 def test_a_guard_lets_pass_what_it_says_and_nothing_else(

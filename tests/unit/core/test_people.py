@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core import events as e
 from fsm_saga.core.people import choices, human_answered
@@ -87,7 +88,7 @@ def test_a_doubtful_step_before_another_waits_for_its_turn() -> None:
     play.supply(1, {"id": 1})
     play.unknown(2)
     assert play.statuses == "SUCCEEDED DOUBTFUL"
-    play.saga = play.saga._replace(steps=(play.saga.steps[1], play.saga.steps[1]), uncleared=0b11)
+    play.saga = replace(play.saga, steps=(play.saga.steps[1], play.saga.steps[1]), uncleared=0b11)
     assert offered(play, 1) == (), "the second one has to be cleared first"
 
 

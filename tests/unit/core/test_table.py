@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core.guards import GUARDS, Facts, WayBack
 from fsm_saga.core.program import Shape
@@ -145,9 +146,9 @@ def test_the_first_row_whose_guards_all_hold_wins() -> None:
     facts = Facts(1, 0, 0, True, WayBack.OPEN, False, True)
     start = SagaEvent.START
     assert table.verdict(PENDING, start, facts) == Verdict(VerdictKind.MOVE, executing(1))
-    facts = facts._replace(is_closed=False)
+    facts = replace(facts, is_closed=False)
     assert table.verdict(PENDING, start, facts) == Verdict(VerdictKind.MOVE, executing(2))
-    facts = facts._replace(step_count=0)
+    facts = replace(facts, step_count=0)
     assert table.verdict(PENDING, start, facts) is OTHERWISE[Phase.PENDING, start]
 
 

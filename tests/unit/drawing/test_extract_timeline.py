@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from fsm_saga.core import records as rec
 from fsm_saga.core.records import RECORD_TYPES, Record
@@ -61,11 +61,7 @@ VALUES: Mapping[str, Any] = {
 
 def make(kind: type[Record], **facts: Any) -> Record:
     """Return a record of this type; what is not said is taken from ``VALUES``."""
-    required = {
-        field.name: VALUES[field.name]
-        for field in dataclasses.fields(kind)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    required = {field.name: VALUES[field.name] for field in fields(kind) if field.required}
     return kind(**(required | facts))
 
 
