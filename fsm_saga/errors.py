@@ -17,6 +17,9 @@ The tree, by who has to act:
         StoreVersionError      the data comes from a newer version
         CorruptRecordError     a record fails its checksum or cannot be read
       OutcomeUnknown           raised by a tool: the effect may have happened
+      CallRefusedError         raised by a tool behind a fence: refused for good
+        CallFencedError        its req_id was undone, or is never to be done
+        ParamsChangedError     its req_id was used with other params
       SagaFailedError          a growing saga was turned round; what was done is undone
       DrawingError             a picture cannot be drawn
       InvariantBrokenError     we are wrong; never caught
@@ -166,6 +169,24 @@ class OutcomeUnknown(FsmSagaError):  # noqa: N818  # a tool's answer, named for 
 
     def __init__(self, message: str = "the effect may have happened", **facts: Any) -> None:
         super().__init__(message, **facts)
+
+
+class CallRefusedError(FsmSagaError):
+    """Raised by a tool: the call certainly has no effect, and no copy of it ever will."""
+
+    code = "call-refused"
+
+
+class CallFencedError(CallRefusedError):
+    """The call came after its own undo: it has no effect, however often it comes."""
+
+    code = "call-fenced"
+
+
+class ParamsChangedError(CallRefusedError):
+    """The ``req_id`` was used with other params before; this call has no effect."""
+
+    code = "params-changed"
 
 
 class SagaFailedError(FsmSagaError):

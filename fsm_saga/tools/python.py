@@ -149,6 +149,7 @@ def tool(
     description: str | None = None,
     undo: str | Callable[..., Any] | None = None,
     check: str | Callable[..., Any] | None = None,
+    contract: ToolContract | None = None,
     check_fences: bool = False,
     dedupe: bool = True,
     sticky_failures: bool = True,
@@ -169,6 +170,7 @@ def tool(
     description: str | None = None,
     undo: str | Callable[..., Any] | None = None,
     check: str | Callable[..., Any] | None = None,
+    contract: ToolContract | None = None,
     unknown: _ErrorClasses = (),
     rejected: _ErrorClasses = (),
     **promises: Any,
@@ -185,6 +187,8 @@ def tool(
         undo: The tool that undoes it, by name or as the function itself.
         check: The tool that tells what became of a call, by name or as the function itself; it
             has no params but a ``CallContext`` and returns a :class:`CheckAnswer`.
+        contract: Its promises as one value, such as a fence gives; those named beside it count
+            instead of the contract's.
         unknown: Exceptions after which the effect may have happened, beside the usual ones.
         rejected: Exceptions after which it certainly has not, in spite of the usual rules.
         **promises: ``check_fences``, ``dedupe``, ``sticky_failures``, ``fenced_compensation``,
@@ -211,7 +215,7 @@ def tool(
             decorated.function if isinstance(decorated, Tool) else decorated,
             name=name,
             description=description,
-            contract=_contract(check_name, promises),
+            contract=_contract(contract, check_name, promises),
             undo=undo_name,
             related=undo_tools + check_tools,
             unknown=_checked_errors("unknown", unknown),
@@ -222,9 +226,16 @@ def tool(
     return decorate if function is None else decorate(function, depth=2)
 
 
-def _contract(check: str | None, promises: dict[str, Any]) -> ToolContract:
+def _contract(
+    given: ToolContract | None, check: str | None, promises: dict[str, Any]
+) -> ToolContract:
+    if given is not None:
+        known = {name: getattr(given, name) for name in ToolContract.__annotations__}
+        promises = known | promises
+    if check is not None or given is None:
+        promises = promises | {"check": check}
     try:
-        return ToolContract(check=check, **promises)
+        return ToolContract(**promises)
     except TypeError as error:
         raise ToolsError(f"@tool was refused: {str(error).split(') ')[-1]}.") from error
 
