@@ -1,0 +1,318 @@
+"""Those who submit, cancel, approve and decide: each saga has a client that sees it through.
+
+A person here never lies: an output is only vouched for where the effect is to be seen. What is
+said may be late, double, about an old view of the saga, or not allowed at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fsm_saga.core import people
+from fsm_saga.core.saga import Saga
+from fsm_saga.core.states import Phase, StepStatus
+from fsm_saga.errors import CommandError, FsmSagaError
+from fsm_saga.plan.model import Plan
+from fsm_saga.ports import Command
+from fsm_saga.service.answers import Answer
+from fsm_saga.service.engine import Engine
+from fsm_saga.simulation.chance import Draw, between, pick
+from fsm_saga.simulation.node import Node
+from fsm_saga.simulation.plans import AMENDS, Sketch, more_steps
+from fsm_saga.simulation.storage import Storage
+from fsm_saga.simulation.tools import ToolWorld
+from fsm_saga.simulation.watch import Watch
+from fsm_saga.simulation.world import World
+
+PATIENCE_S = 8.0
+LOOKS_AGAIN_S = 2.5
+ANSWERS_BEFORE_SETTLING = 5
+PERSON = "somebody"
+
+
+class Client:
+    """The client of one saga.
+
+    Attributes:
+        is_done: The saga has ended, or rests on a person who will not come.
+        is_accepted: The submission was acknowledged.
+    """
+
+    def __init__(
+        self,
+        saga_id: str,
+        sketch: Sketch,
+        *,
+        world: World,
+        nodes: Sequence[Node],
+        storage: Storage,
+        tools: ToolWorld,
+        watch: Watch,
+    ) -> None:
+        self.saga_id = saga_id
+        self.sketch = sketch
+        self.is_done = False
+        self.is_accepted = False
+        self._world = world
+        self._nodes = nodes
+        self._storage = storage
+        self._tools = tools
+        self._watch = watch
+        self._answers = 0
+        self._draw = world.chance.draw(f"client.{saga_id}")
+        self._is_ignored = world.happens("ignored", saga_id, self._draw[0])
+        self._changed: asyncio.Future[None] | None = None
+        self._plan = Plan.model_copy(sketch.plan, update={"task_id": saga_id})
+
+    def saga_changed(self) -> None:
+        """Look at the saga again."""
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    async def live(self) -> None:
+        """See the saga through."""
+        world, draw = self._world, self._draw
+        await asyncio.sleep(2.0 * draw[1] ** 3)
+        is_open = draw[2] < 0.07
+        await self._submit(is_open)
+        if world.happens("cancel", self.saga_id, draw[3]):
+            world.spawn(self._cancel(between(0.0, 6.0, draw[4] ** 3)))
+        elif is_open:
+            world.spawn(self._grow())
+        elif world.happens("amend", self.saga_id, draw[5]):
+            world.spawn(self._amend(between(0.0, 2.0, draw[6] ** 2)))
+        while not self._is_over():
+            await self._look()
+        self.is_done = True
+
+    def _saga(self) -> Saga | None:
+        watched = self._watch.sagas.get(self.saga_id)
+        return None if watched is None else watched.saga
+
+    def _is_over(self) -> bool:
+        saga = self._saga()
+        if self.saga_id in self._watch.corrupt:
+            return True
+        if saga is None:
+            return False
+        is_resting = saga.state.phase is Phase.NEEDS_HUMAN and self._is_ignored
+        return saga.state.is_final or is_resting
+
+    # Submitting.
+
+    async def _submit(self, is_open: bool) -> None:
+        world, saga_id = self._world, self.saga_id
+        self._watch.submitted[saga_id] = None
+        while not self.is_accepted:
+            draw = world.chance.draw(world.chance.next_name(f"submit.{saga_id}"))
+            work = self._open if is_open else self._run
+            first = self._ask(work, draw)
+            if world.happens("doubled", f"submit.{saga_id}", draw[0]):
+                world.spawn(self._ignore(self._ask(work, draw)))
+            found = await first
+            if self.saga_id in self._watch.corrupt:
+                return
+            if isinstance(found, FsmSagaError) or found is None:
+                await asyncio.sleep(between(0.1, 0.8, draw[1]))
+                if is_open and saga_id in self._watch.sagas:
+                    self._accepted()
+                continue
+            self._accepted()
+
+    async def _run(self, engine: Engine) -> Any:  # noqa: ANN401  # whatever the engine returns
+        return await engine.submit(self.sketch.plan, task_id=self.saga_id)
+
+    async def _open(self, engine: Engine) -> Any:  # noqa: ANN401  # as above
+        count = int(3 * self._draw[7])
+        body = self._body(count)
+        return await engine.submit_open(Plan.of(body))
+
+    def _body(self, count: int) -> dict[str, Any]:
+        body = self._plan.model_dump(exclude_none=True)
+        return {**body, "steps": list(body["steps"][:count])}
+
+    def _accepted(self) -> None:
+        """An acknowledged submission is durable, once (O1, V3)."""
+        self.is_accepted = True
+        if self.saga_id not in self._storage.journals:
+            self._world.broken("O1", f"{self.saga_id} was acknowledged and is not in the store")
+
+    async def _ignore(self, work: Awaitable[Any]) -> None:
+        await work
+
+    async def _ask(self, work: Callable[[Engine], Awaitable[Any]], draw: Draw) -> Any:  # noqa: ANN401
+        """Have one of the nodes that believe to lead do something; None if nothing is heard."""
+        leading = [node for node in self._nodes if node.engine is not None]
+        if not leading:
+            return None
+        loop = self._world.loop
+        answer = pick(leading, draw[7]).ask(work)
+        expiry = loop.call_world(PATIENCE_S, _give_up, answer)
+        found = await answer
+        expiry.cancel()
+        return found
+
+    # Growing and stopping.
+
+    async def _grow(self) -> None:
+        """Append the rest of the plan to the open saga, then close it."""
+        saga_id, total = self.saga_id, len(self._plan.steps)
+        while not self._is_over():
+            draw = self._world.chance.draw(self._world.chance.next_name(f"grow.{saga_id}"))
+            await asyncio.sleep(between(0.1, 1.5, draw[0]))
+            saga = self._saga()
+            if saga is None or not saga.program.is_open:
+                return
+            count = len(saga.steps)
+            base, grown = self._body(count), self._body(count + 1)
+
+            async def grow(engine: Engine, base: Any = base, grown: Any = grown) -> Any:  # noqa: ANN401
+                return await engine.grow(saga_id, Plan.of(grown), base=Plan.of(base))
+
+            async def close(engine: Engine) -> Any:  # noqa: ANN401  # as above
+                return await engine.close_plan(saga_id)
+
+            found = await self._ask(grow if count < total else close, draw)
+            if isinstance(found, CommandError) and self._has_turned():
+                return
+            if isinstance(found, FsmSagaError) and found.code == "plan-refused":
+                await self._ask(close, draw)
+
+    def _has_turned(self) -> bool:
+        saga = self._saga()
+        return saga is not None and saga.state.phase not in (Phase.PENDING, Phase.EXECUTING)
+
+    async def _cancel(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        while not self._is_over():
+            found = await self._say(Answer(kind="cancel", by=PERSON), f"cancel.{self.saga_id}")
+            if isinstance(found, FsmSagaError):
+                self._world.counts["cancel refused"] += isinstance(found, CommandError)
+                return
+            saga = self._saga()
+            if found is not None or (saga is not None and saga.stop is not None):
+                return
+            await asyncio.sleep(LOOKS_AGAIN_S)
+
+    async def _amend(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        number = int(10_000 * self._draw[7])
+        steps = more_steps(number, len(self._plan.steps))
+        found = await self._say(Answer(kind="amend", value=steps), f"amend.{self.saga_id}")
+        self._world.counts[f"amend {'refused' if isinstance(found, FsmSagaError) else 'asked'}"] += 1
+
+    # Deciding.
+
+    async def _look(self) -> None:
+        """Decide what is to be decided, then wait until something changes."""
+        saga = self._saga()
+        world = self._world
+        asked = False
+        if saga is not None:
+            name = world.chance.next_name(f"looks.{self.saga_id}")
+            draw = world.chance.draw(name)
+            if saga.awaiting:
+                asked = await self._approve(saga, name, draw)
+            elif saga.state.phase is Phase.NEEDS_HUMAN:
+                asked = await self._resolve(saga, name, draw)
+        if self._is_over():
+            return
+        self._changed = world.loop.create_future()
+        if asked:
+            expiry = world.loop.call_world(LOOKS_AGAIN_S, self.saga_changed)
+            await self._changed
+            expiry.cancel()
+        else:
+            await self._changed
+
+    async def _approve(self, saga: Saga, name: str, draw: Draw) -> bool:
+        world = self._world
+        waiting = [i for i, s in enumerate(saga.steps) if s.status is StepStatus.AWAITING_APPROVAL]
+        index = pick(waiting, draw[0])
+        place = f"{self.saga_id}.{index}"
+        fate = world.chance.draw(f"approval.{place}")
+        if world.happens("silence", place, fate[0]):
+            return False
+        await asyncio.sleep(between(0.05, 1.5, draw[1]))
+        is_denied = world.happens("denied", place, fate[1])
+        digest = saga.steps[index].digest or ""
+        if world.happens("stale-answer", name, draw[2]):
+            digest = "0" * 64
+        answer = Answer(
+            kind="reject" if is_denied else "approve",
+            step_id=saga.program.steps[index].step_id,
+            by=PERSON,
+            digest="" if is_denied else digest,
+        )
+        await self._say(answer, name)
+        return True
+
+    async def _resolve(self, saga: Saga, name: str, draw: Draw) -> bool:
+        world = self._world
+        await asyncio.sleep(between(0.05, 2.0, draw[0]))
+        options = self._options(saga)
+        if not options:
+            # There is an answer, but none that a person who sees the world could give: look again.
+            return True
+        self._answers += 1
+        settling = [option for option in options if option[1] == people.SETTLED]
+        if self._answers > ANSWERS_BEFORE_SETTLING and settling:
+            options = settling
+        index, choice, value = pick(options, draw[1])
+        position = saga.position
+        if world.happens("stale-answer", name, draw[2]):
+            position -= 1
+        if world.happens("wrong-answer", name, draw[3]):
+            choice = pick((people.RETRY, people.SETTLED), draw[4])
+        answer = Answer(
+            kind=choice,
+            step_id=saga.program.steps[index].step_id,
+            by=PERSON,
+            note="looked",
+            value=value,
+            position=position,
+        )
+        world.note("person", choice, f"{self.saga_id}.{index}")
+        found = await self._say(answer, name)
+        world.counts[f"person says {choice}"] += not isinstance(found, FsmSagaError)
+        return True
+
+    def _options(self, saga: Saga) -> list[tuple[int, str, Any]]:
+        """Return the answers that are open and honest: step, answer, value."""
+        found: list[tuple[int, str, Any]] = []
+        at = self._world.now()
+        for index, step in enumerate(saga.steps):
+            for choice in people.choices(saga, index, at=at):
+                value: Any = None
+                if choice == people.CALLS:
+                    value = [{"tool": AMENDS, "params": {"n": index}}]
+                    value += [{"tool": AMENDS, "params": {"n": -index}}] * (index % 2)
+                elif choice == people.OUTPUT:
+                    is_there = self._tools.truth(self.saga_id, index).left > 0
+                    by_hand = step.status is StepStatus.REJECTED
+                    if not (is_there or by_hand):
+                        continue
+                    value = {"id": f"{self.saga_id}-{index}", "n": index}
+                found.append((index, choice, value))
+        return found
+
+    async def _say(self, answer: Answer, name: str) -> Any:  # noqa: ANN401  # what the engine says
+        """Bring an answer to a coordinator, or leave it in the store for the one that leads."""
+        world, saga_id = self._world, self.saga_id
+        draw = world.chance.draw(f"say.{name}")
+        if world.happens("by-post", name, draw[0]):
+            world.counts["answer by post"] += 1
+            body = answer.as_json()
+            self._storage.post(Command(saga_id=saga_id, kind=answer.kind, body=body))
+            return None
+        work = self._ask(lambda engine: engine.answer(saga_id, answer), draw)
+        if world.happens("doubled", name, draw[1]):
+            world.spawn(self._ignore(self._ask(lambda e: e.answer(saga_id, answer), draw)))
+        return await work
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_result(None)

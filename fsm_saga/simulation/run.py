@@ -1,0 +1,163 @@
+"""One seed: set up, faults, healing, a bounded way to the end, the last messages, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsm_saga.simulation.clients import Client
+from fsm_saga.simulation.election import LeaseElection
+from fsm_saga.simulation.judge import bound_s, judge_end
+from fsm_saga.simulation.node import Node
+from fsm_saga.simulation.plans import PLAN_COUNT, sketch_of
+from fsm_saga.simulation.purity import pure
+from fsm_saga.simulation.storage import Storage
+from fsm_saga.simulation.tools import ToolWorld
+from fsm_saga.simulation.trouble import Trouble
+from fsm_saga.simulation.watch import Watch
+from fsm_saga.simulation.world import Entry, Violation, World
+
+HEAL_AT_S = 25.0
+DRAIN_S = 120.0
+SETTLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one seed.
+
+    Attributes:
+        faults: The faults that happened, by name, with the time of the first.
+        counts: How often each thing happened that must happen sometimes.
+        records: The journals, by saga, for pictures.
+    """
+
+    seed: int
+    violations: tuple[Violation, ...]
+    faults: Mapping[str, float]
+    counts: Mapping[str, int]
+    trace: tuple[Entry, ...]
+    trace_hash: str
+    virtual_s: float
+    watch: Watch
+
+    @property
+    def is_sound(self) -> bool:
+        """True if everything held."""
+        return not self.violations
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """The codes of what did not hold."""
+        return frozenset(violation.code for violation in self.violations)
+
+
+class Run:
+    """One seed's run. ``only`` names the faults that may happen; None allows all."""
+
+    def __init__(self, seed: int, *, only: frozenset[str] | None = None) -> None:
+        world = self.world = World(seed, only=only)
+        self.tools = ToolWorld(world)
+        self.watch = Watch(world, self.tools)
+        self.tools.watcher = self.watch
+        self.storage = Storage(world.loop, self.watch)
+        draw = world.chance.draw("setup")
+        count = 1 + (draw[0] > 0.3) + (draw[0] > 0.75)
+        self.nodes = [
+            Node(f"n{index}", world, self.storage, self.tools, self.watch)
+            for index in range(count)
+        ]
+        self.trouble = Trouble(world, self.storage, self.nodes, self.watch)
+        self.clients = self._clients(draw)
+        self.watch.on_change.append(self._tell_client)
+
+    def _clients(self, draw: tuple[float, ...]) -> dict[str, Client]:
+        world = self.world
+        count = 1
+        if world.happens("another-saga", "s1", draw[1]):
+            count += 1
+            count += world.happens("third-saga", "s2", draw[2])
+        found = {}
+        for index in range(count):
+            number = int(draw[3 + index] * PLAN_COUNT)
+            while self.trouble.clock_jumps and sketch_of(number).is_timed:
+                number = (number + 1) % PLAN_COUNT
+            saga_id = f"s{index}"
+            found[saga_id] = Client(
+                saga_id,
+                sketch_of(number),
+                world=world,
+                nodes=self.nodes,
+                storage=self.storage,
+                tools=self.tools,
+                watch=self.watch,
+            )
+        return found
+
+    def _tell_client(self, saga_id: str) -> None:
+        self.clients[saga_id].saga_changed()
+
+    def _is_open(self) -> bool:
+        return not all(client.is_done for client in self.clients.values())
+
+    def _is_moving(self) -> bool:
+        return self.world.in_flight > 0 or self._is_open()
+
+    def run(self) -> Verdict:
+        """Run the seed to its verdict."""
+        world, loop = self.world, self.world.loop
+        election = LeaseElection(self.storage)
+        for node in self.nodes:
+            node.start(election)
+        for client in self.clients.values():
+            task = world.spawn(client.live())
+            task.add_done_callback(_raise_failure)
+        self.trouble.plan()
+        loop.run_while(self._is_open, until=HEAL_AT_S)
+        self.trouble.heal(self.tools, election)
+        end = loop.time() + self._bound_s()
+        if not loop.run_while(self._is_moving, until=end):
+            self._judge_liveness()
+        loop.run_while(lambda: world.in_flight > 0, until=loop.time() + DRAIN_S)
+        loop.run_while(lambda: True, until=loop.time() + SETTLE_S)
+        judge_end(world, self.storage, self.tools, self.watch, self.clients.values())
+        return Verdict(
+            seed=world.seed,
+            violations=tuple(world.violations),
+            faults=world.faults.happened,
+            counts=world.counts,
+            trace=tuple(world.trace),
+            trace_hash=world.trace_hash(),
+            virtual_s=loop.time(),
+            watch=self.watch,
+        )
+
+    def _bound_s(self) -> float:
+        watched = self.watch.sagas.values()
+        return self.trouble.longest_s + max((bound_s(w.saga.program) for w in watched), default=60.0)
+
+    def _judge_liveness(self) -> None:
+        for saga_id, client in self.clients.items():
+            watched = self.watch.sagas.get(saga_id)
+            if not client.is_done:
+                state = "not there" if watched is None else str(watched.saga.state)
+                self.world.broken("V1", f"{saga_id} is {state} and does not come to an end")
+
+
+def _raise_failure(task: Any) -> None:  # noqa: ANN401  # a task of any kind
+    if not task.cancelled():
+        task.result()
+
+
+def run_seed(seed: int, *, only: frozenset[str] | None = None) -> Verdict:
+    """Return what becomes of a seed, always the same.
+
+    Args:
+        seed: Decides everything.
+        only: The faults that may happen; None allows all that the seed draws.
+    """
+    with pure():
+        return Run(seed, only=only).run()
+
+

@@ -1,0 +1,229 @@
+"""The store as one coordinator sees it: behind a network that loses and delays, and fenced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fsm_saga.core.records import Record
+from fsm_saga.errors import (
+    ConflictError,
+    CorruptRecordError,
+    FsmSagaError,
+    StoreUnavailableError,
+)
+from fsm_saga.ports import Append, Command, Head
+from fsm_saga.simulation.chance import between
+from fsm_saga.simulation.storage import URL
+
+if TYPE_CHECKING:
+    from fsm_saga.simulation.node import Node
+
+T = TypeVar("T")
+
+TIMEOUT_S = 1.0
+QUICK_S = (0.0005, 0.02)
+WATCH_S = 20.0
+
+
+async def ask_storage(
+    node: Node, place: str, execute: Callable[[], T], *, on_reply: Callable[[], None] | None = None
+) -> T:
+    """Have the store's far end do something and return what it returned.
+
+    ``on_reply`` is called when the reply has reached the node, as part of the world.
+
+    Raises:
+        StoreUnavailableError: Nothing was heard in time. It was done, or not, or will be.
+    """
+    world = node.world
+    name = world.chance.next_name(place)
+    loss, back, slow, amount, amount_back, crash, pause, length = world.chance.draw(name)
+    await node.point(name, crash, pause, length)
+    loop = world.loop
+    reply: asyncio.Future[T] = loop.create_future()
+    process = node.process
+    there_s = between(*QUICK_S, amount)
+    back_s = between(*QUICK_S, amount_back)
+    if world.happens("store-slow", name, slow):
+        there_s = between(0.05, 0.9 * TIMEOUT_S, amount)
+    elif world.happens("store-late", name, 1.0 - slow):
+        there_s = between(TIMEOUT_S, 3 * TIMEOUT_S, amount)
+    is_lost = loop.time() < node.store_cut_until or world.happens("store-lost", name, loss)
+    is_heard = not world.happens("store-reply-lost", name, back)
+
+    def arrive() -> None:
+        found = execute()
+        if world.happens("crash-sent", name, (crash * 97.0) % 1.0) and node.process is process:
+            node.crash(f"while {name} is under way")
+        elif is_heard and loop.time() >= node.store_cut_until:
+            loop.call_world(back_s, answer, found)
+
+    def answer(found: T) -> None:
+        if process is None or process.is_dead or reply.done():
+            return
+        if world.happens("crash-after", name, (crash * 89.0) % 1.0):
+            node.crash(f"after {name}")
+            return
+        if on_reply is not None:
+            on_reply()
+        reply.set_result(found)
+
+    if not is_lost:
+        loop.call_world(there_s, arrive)
+    expiry = loop.call_later(TIMEOUT_S, _give_up, reply)
+    try:
+        return await reply
+    finally:
+        expiry.cancel()
+
+
+def _give_up(reply: asyncio.Future[Any]) -> None:
+    if not reply.done():
+        reply.set_exception(
+            StoreUnavailableError(
+                f"Store {URL!r} did not answer within {TIMEOUT_S:g} s. What was being written may "
+                "or may not be there: read back first."
+            )
+        )
+
+
+class SimStore:
+    """The ``Store`` port for one term of one coordinator."""
+
+    def __init__(self, node: Node, epoch: int) -> None:
+        self._node = node
+        self._storage = node.storage
+        self._epoch = epoch
+
+    @property
+    def url(self) -> str:
+        """The URL it was opened by."""
+        return URL
+
+    @property
+    def epoch(self) -> int:
+        """This term's fencing number."""
+        return self._epoch
+
+    async def append(self, append: Append) -> None:
+        """See ``Store.append``."""
+        node, storage, saga_id = self._node, self._storage, append.saga_id
+        world = node.world
+        end = append.head.position
+
+        def write() -> FsmSagaError | None:
+            return storage.append(self._epoch, append)
+
+        def told() -> None:
+            journal = storage.journals.get(saga_id)
+            if journal is not None and is_done[0]:
+                journal.acknowledged = max(journal.acknowledged, end)
+
+        is_done = [False]
+
+        def execute() -> FsmSagaError | None:
+            refusal = write()
+            is_done[0] = refusal is None
+            return refusal
+
+        name = world.chance.next_name(f"conflict.{saga_id}")
+        conflict, *_rest = world.chance.draw(name)
+        if world.loop.time() < storage.is_closed_until:
+            await asyncio.sleep(QUICK_S[1])
+            raise StoreUnavailableError(f"Store {URL!r} takes no writes: it has no space left.")
+        if world.happens("store-conflict", name, conflict):
+            await asyncio.sleep(QUICK_S[1])
+            raise ConflictError(f"Somebody appended to saga {saga_id!r} first.")
+        refusal = await ask_storage(node, f"append.{saga_id}", execute, on_reply=told)
+        if refusal is not None:
+            raise refusal
+
+    async def load(self, saga_id: str) -> tuple[Record, ...] | None:
+        """See ``Store.load``."""
+
+        def read() -> tuple[Record, ...] | CorruptRecordError | None:
+            try:
+                return self._storage.load(saga_id)
+            except CorruptRecordError as error:
+                return error
+
+        found = await ask_storage(self._node, f"load.{saga_id}", read)
+        if isinstance(found, CorruptRecordError):
+            self._node.watch.corruption_seen(saga_id)
+            raise found
+        self._node.watch.was_read(self._node, saga_id, found)
+        return found
+
+    async def head(self, saga_id: str) -> Head | None:
+        """See ``Store.head``."""
+        journals = self._storage.journals
+
+        def read() -> Head | None:
+            return journals[saga_id].head if saga_id in journals else None
+
+        return await ask_storage(self._node, f"head.{saga_id}", read)
+
+    async def heads(
+        self, *, only_unfinished: bool = False, limit: int | None = None
+    ) -> Sequence[Head]:
+        """See ``Store.heads``."""
+        storage = self._storage
+        return await ask_storage(
+            self._node,
+            "heads",
+            lambda: storage.heads(only_unfinished=only_unfinished, limit=limit),
+        )
+
+    async def remove(self, saga_id: str) -> None:
+        """See ``Store.remove``; nothing is collected within a run."""
+        raise ConflictError(f"Saga {saga_id!r} was not removed: a run keeps all of them.")
+
+    async def post_command(self, command: Command) -> int:
+        """See ``Store.post_command``."""
+        return await ask_storage(
+            self._node, f"post.{command.saga_id}", lambda: self._storage.post(command)
+        )
+
+    async def pending_commands(self) -> Sequence[Command]:
+        """See ``Store.pending_commands``; it answers when there is one, or after a while.
+
+        The wait is a watch: a hint, which may end for no reason.
+        """
+        node, storage = self._node, self._storage
+        world = node.world
+        if not storage.pending():
+            posted: asyncio.Future[None] = world.loop.create_future()
+            storage.on_command.append(posted)
+            name = world.chance.next_name(f"watch.{node.name}")
+            draw = world.chance.draw(name)
+            is_reset = world.happens("watch-reset", name, draw[0])
+            length_s = WATCH_S * (0.1 * draw[1] if is_reset else 1.0)
+            expiry = world.loop.call_later(length_s, _end_watch, posted)
+            try:
+                await posted
+            finally:
+                expiry.cancel()
+        return await ask_storage(node, "pending", storage.pending)
+
+    async def answer_command(self, number: int, answer: Mapping[str, Any]) -> None:
+        """See ``Store.answer_command``."""
+        refusal = await ask_storage(
+            self._node, "answer", lambda: self._storage.answer(self._epoch, number, answer)
+        )
+        if refusal is not None:
+            raise refusal
+
+    async def command_answer(self, number: int) -> Mapping[str, Any] | None:
+        """See ``Store.command_answer``."""
+        commands = self._storage.commands
+        return await ask_storage(self._node, "answered", lambda: commands[number].answer)
+
+    async def close(self) -> None:
+        """Release nothing: the far end goes on."""
+
+
+def _end_watch(posted: asyncio.Future[None]) -> None:
+    if not posted.done():
+        posted.set_result(None)
