@@ -11,6 +11,7 @@ change places until configurations that differ only in that look the same.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -22,7 +23,14 @@ from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Direction, StepStatus
 from fsm_saga.errors import EventRefusedError, InvariantBrokenError
-from fsm_saga.machine.ledger import EMPTY, Act, Ledger, StepWorld
+from fsm_saga.machine.ledger import EMPTY, Act, Ledger, StepWorld, Word
+from fsm_saga.machine.merge import (
+    LedgerMerger,
+    cleared_steps,
+    done_steps,
+    handed_over_steps,
+    merged_saga,
+)
 from fsm_saga.machine.moves import Move, is_out, moves_of, sample_output, step_words
 from fsm_saga.machine.normal import NOW, SAGA_ID, Key, Normaliser, changed_steps, permuted
 from fsm_saga.machine.properties import Finding, judge_state, judge_transition
@@ -30,9 +38,20 @@ from fsm_saga.machine.symmetry import mirrors
 
 Decide = Callable[[Saga, Event], Decision]
 Config = tuple[int, ...]
-"""The number of a node, then the number of a ledger for each step."""
+"""The number of a node, the number of a ledger for each step, and the word on merged steps."""
 
 _IMPOSSIBLE = -1
+
+
+class Reduction(enum.Flag):
+    """What a search leaves out because it makes no difference; each can be left in for a test."""
+
+    NONE = 0
+    MIRRORS = enum.auto()
+    """Steps that the program cannot tell apart change places until they are in order."""
+    MERGES = enum.auto()
+    """Steps that are behind the saga for good are merged (``merge.py``)."""
+    ALL = MIRRORS | MERGES
 
 
 class Arc:
@@ -80,7 +99,20 @@ Made = Arc | Late
 class Node:
     """A normal saga, and what can happen to it."""
 
-    __slots__ = ("arcs", "findings", "key", "mirrored", "number", "open_late", "saga")
+    __slots__ = (
+        "arcs",
+        "cleared",
+        "done",
+        "findings",
+        "handed_over",
+        "is_plain",
+        "key",
+        "merged",
+        "mirrored",
+        "number",
+        "open_late",
+        "saga",
+    )
 
     def __init__(self, number: int, saga: Saga, key: Key) -> None:
         self.number = number
@@ -88,6 +120,11 @@ class Node:
         self.key = key
         self.arcs: list[Arc] | None = None
         self.findings = tuple(judge_state(saga))
+        self.cleared = cleared_steps(saga)
+        self.done = done_steps(saga)
+        self.handed_over = handed_over_steps(saga)
+        self.is_plain = not (self.cleared or self.done or self.handed_over)
+        self.merged: dict[int, Node] = {}
         self.mirrored: dict[tuple[int, ...], Node] = {}
         self.open_late: tuple[tuple[Act, ...], ...] = ()
 
@@ -129,10 +166,16 @@ class Space:
     """All configurations of one program, made on demand."""
 
     def __init__(
-        self, program: Program, *, decider: Decide = decide, has_doubles: bool = False
+        self,
+        program: Program,
+        *,
+        decider: Decide = decide,
+        has_doubles: bool = False,
+        reduction: Reduction = Reduction.ALL,
     ) -> None:
         self.program = program
         self.decide = decider
+        self.reduction = reduction
         self.decided = 0
         self.nodes: list[Node] = []
         self.ledgers = Ledgers()
@@ -142,7 +185,12 @@ class Space:
         worlds = [StepWorld(spec, has_doubles=has_doubles) for spec in program.steps]
         self._is_steady = [(world.is_steady, world.is_undo_steady) for world in worlds]
         self._tables = [[Table(world, act, self.ledgers) for act in Act] for world in worlds]
-        self._twins, self._orders = mirrors(program)
+        self._empty = self.ledgers.number(EMPTY)
+        self._merger = LedgerMerger(worlds)
+        self._words: dict[tuple[int, StepStatus, int], int | None] = {}
+        self._kept: dict[tuple[int, int], int] = {}
+        has_mirrors = Reduction.MIRRORS in reduction
+        self._twins, self._orders = mirrors(program) if has_mirrors else ([], [])
         self.start_findings: tuple[Finding, ...] = ()
 
     def initial(self) -> Config:
@@ -153,8 +201,7 @@ class Space:
         node = self._node(decision.saga, None)
         found = judge_transition(start, Move("submitted", -1, event, start), decision)
         self.start_findings = (*found, *node.findings)
-        ledgers = [self.ledgers.number(EMPTY)] * len(self.program.steps)
-        return (node.number, *ledgers)
+        return (node.number, *[self._empty] * len(self.program.steps), Word.NOTHING)
 
     def node(self, config: Config) -> Node:
         """Return the saga's part of a configuration."""
@@ -162,7 +209,7 @@ class Space:
 
     def ledgers_of(self, config: Config) -> tuple[Ledger, ...]:
         """Return the ledger of each step."""
-        return tuple(self.ledgers.of[number] for number in config[1:])
+        return tuple(self.ledgers.of[number] for number in config[1:-1])
 
     def successors(self, config: Config, *, is_mirrored: bool = True) -> list[tuple[Made, Config]]:
         """Return every move from here with what it leads to, not yet mirrored.
@@ -308,7 +355,65 @@ class Space:
             self.nodes.append(found)
         return found
 
-    # Mirror images.
+    def word_of(self, config: Config) -> Word:
+        """Return the strongest word on its steps, merged ones included."""
+        return Word(max(config[-1], *(self.ledgers.of[number].word for number in config[1:-1])))
+
+    # What stands for what.
+
+    def canonical(self, config: Config) -> tuple[Config, tuple[int, ...] | None]:
+        """Return the one configuration that stands for all that differ in nothing that counts.
+
+        With it comes the order that made it, or None if nothing changed places: step ``i`` of
+        the result is step ``order[i]`` of ``config``.
+        """
+        if Reduction.MERGES in self.reduction:
+            config = self.merged(config)
+        return self.mirrored(config)
+
+    def merged(self, config: Config) -> Config:
+        """Return the configuration in which the steps that are behind the saga are merged."""
+        node = self.nodes[config[0]]
+        if node.is_plain:
+            return config
+        ledgers, word, mask = list(config), config[-1], 0
+        for index, status in node.cleared:
+            left = self._word(index, status, ledgers[index + 1])
+            if left is not None:
+                ledgers[index + 1] = self._empty
+                word = max(word, left)
+                mask |= 1 << index
+        for index in node.handed_over:
+            left = self._word(index, StepStatus.STUCK, ledgers[index + 1])
+            if left is not None:
+                ledgers[index + 1] = self._empty
+                word = max(word, left)
+        for index in node.done:
+            ledgers[index + 1] = self._kept_ledger(index, ledgers[index + 1])
+        ledgers[-1] = word
+        ledgers[0] = self._merged_node(node, mask).number
+        return tuple(ledgers)
+
+    def _merged_node(self, node: Node, mask: int) -> Node:
+        target = node.merged.get(mask)
+        if target is None:
+            saga = merged_saga(node.saga, mask)
+            target = node if saga is node.saga else self._node(saga, node)
+            node.merged[mask] = target
+        return target
+
+    def _word(self, index: int, status: StepStatus, number: int) -> int | None:
+        key = (index, status, number)
+        if key not in self._words:
+            self._words[key] = self._merger.word(index, status, self.ledgers.of[number])
+        return self._words[key]
+
+    def _kept_ledger(self, index: int, number: int) -> int:
+        found = self._kept.get((index, number))
+        if found is None:
+            found = self.ledgers.number(self._merger.done(index, self.ledgers.of[number]))
+            self._kept[index, number] = found
+        return found
 
     def _hidden(self, node: Node, config: Config) -> set[int]:
         """Return the steps that stand exactly as an earlier twin does."""
@@ -324,11 +429,7 @@ class Space:
         return hidden
 
     def mirrored(self, config: Config) -> tuple[Config, tuple[int, ...] | None]:
-        """Return the one configuration that stands for all mirror images of this one.
-
-        With it comes the order that made it, or None if nothing changed places: step ``i`` of
-        the result is step ``order[i]`` of ``config``.
-        """
+        """Return the one mirror image that stands for all, and the order that made it."""
         if self._twins:
             return self._sorted(config)
         best, best_order = config, None
@@ -359,7 +460,7 @@ class Space:
         if other is None:
             other = self._node_at(*permuted(node.saga, node.key, order, self._names))
             node.mirrored[order] = other
-        return (other.number, *[config[old + 1] for old in order])
+        return (other.number, *[config[old + 1] for old in order], config[-1])
 
     def words(self, made: Made) -> str:
         """Return what a move is, for a reader."""

@@ -33,6 +33,15 @@ class Memory(enum.IntEnum):
     FENCED = 3
 
 
+class Word(enum.IntEnum):
+    """What the outcome of a saga has to say of its steps; the strongest word counts."""
+
+    NOTHING = 0
+    TOOK_EFFECT = 1
+    AMENDED = 2
+    ACCEPTED = 3
+
+
 class Ledger(NamedTuple):
     """What one step has left in the world, and which copies of its calls are still under way.
 
@@ -66,6 +75,15 @@ class Ledger(NamedTuple):
     def left(self) -> int:
         """Effects that are in the world."""
         return self.effects - self.undone
+
+    @property
+    def word(self) -> Word:
+        """What the outcome of a saga has to say of the step."""
+        if self.is_accepted:
+            return Word.ACCEPTED
+        if self.is_amended:
+            return Word.AMENDED
+        return Word.TOOK_EFFECT if self.effects else Word.NOTHING
 
 
 EMPTY = Ledger()

@@ -35,7 +35,7 @@ LONG_OVER = -1e12
 VALUES_KEPT = 50_000
 """Values whose number is known by identity; a bound on memory, nothing else."""
 
-_BARE = {
+BARE = {
     status: StepState(status=status)
     for status in (StepStatus.WAITING, StepStatus.SKIPPED, StepStatus.COMPENSATED)
 }
@@ -206,7 +206,7 @@ def _normal_step(step: StepState, spec: StepSpec) -> StepState:
     req_id = None if step.req_id is None else plain_req_id(spec.index, Direction.DO)
     match step.status:
         case StepStatus.WAITING | StepStatus.SKIPPED | StepStatus.COMPENSATED:
-            return _BARE[step.status]
+            return BARE[step.status]
         case StepStatus.AWAITING_APPROVAL:
             return StepState(status=step.status, params=step.params, expires_at=LATER)
         case StepStatus.RUNNING:
@@ -253,6 +253,17 @@ def _running(step: StepState, spec: StepSpec, req_id: str | None) -> StepState:
 
 def _settled(step: StepState, spec: StepSpec, req_id: str | None) -> StepState:
     """Return a step whose effect is or may be there, without the history of its call."""
+    undo = None if step.undo is None else _undo(step, step.undo, spec)
+    if step.status in (StepStatus.COMPENSATING, StepStatus.STUCK):
+        # It is to be undone, whatever became of its call and whatever that returned.
+        return StepState(
+            status=step.status,
+            req_id=req_id,
+            params=step.params,
+            started_at=_time(step.started_at),
+            undo_params=step.undo_params,
+            undo=undo,
+        )
     is_open_call = step.status is StepStatus.DOUBTFUL or step.has_bad_output
     return StepState(
         status=step.status,
@@ -265,7 +276,7 @@ def _settled(step: StepState, spec: StepSpec, req_id: str | None) -> StepState:
         not_after=_limit(step.not_after) if is_open_call else None,
         approved_by=_mark(step.approved_by),
         undo_params=step.undo_params,
-        undo=None if step.undo is None else _undo(step, step.undo, spec),
+        undo=undo,
     )
 
 

@@ -21,7 +21,7 @@ from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction, Outcome, Phase, StepStatus
 from fsm_saga.core.work import bits
-from fsm_saga.machine.ledger import Ledger
+from fsm_saga.machine.ledger import Ledger, Word
 from fsm_saga.machine.moves import Move, is_out
 from fsm_saga.machine.normal import NOW, SAGA_ID, changed_steps
 
@@ -241,11 +241,15 @@ def code_of_claim(phase: Phase, message: str) -> str:
     return {Phase.DONE: "C1", Phase.FAILED: "C2"}.get(phase, "C3")
 
 
-def judge_outcome(saga: Saga, ledgers: tuple[Ledger, ...]) -> str | None:
-    """Return how the outcome of a saga at rest lies, or None."""
-    took_effect = any(ledger.effects for ledger in ledgers)
-    accepted = any(ledger.is_accepted for ledger in ledgers)
-    amended = any(ledger.is_amended for ledger in ledgers)
+def judge_outcome(saga: Saga, word: Word) -> str | None:
+    """Return how the outcome of a saga at rest lies, or None.
+
+    Args:
+        saga: The saga.
+        word: The strongest that the ledgers of its steps have to say.
+    """
+    took_effect = word is not Word.NOTHING
+    accepted, amended = word is Word.ACCEPTED, word is Word.AMENDED
     match saga.outcome:
         case Outcome.COMMITTED:
             is_true = saga.state.phase is Phase.DONE

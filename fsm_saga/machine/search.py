@@ -114,7 +114,7 @@ class Judge:
                 code = code_of_claim(saga.state.phase, message)
                 yield Finding(code, f"step {saga.program.steps[index].step_id}: {message}")
         if saga.outcome is not None:
-            lie = judge_outcome(saga, self._space.ledgers_of(config))
+            lie = judge_outcome(saga, self._space.word_of(config))
             if lie is not None:
                 yield Finding("OUTCOME", lie)
 
@@ -137,7 +137,7 @@ class Search:
     def run(self) -> Found:
         """Search breadth first, up to the bound."""
         space, graph, found = self.space, self._graph, self.found
-        start, order = space.mirrored(space.initial())
+        start, order = space.canonical(space.initial())
         graph.add(start, -1, None, order)
         for finding in space.start_findings:
             self._note(finding, 0, None)
@@ -167,7 +167,7 @@ class Search:
         made_moves = space.successors(graph.configs[here])
         self.found.transitions += len(made_moves)
         for made, raw in made_moves:
-            config, order = space.mirrored(raw)
+            config, order = space.canonical(raw)
             number = index.get(config)
             if number is None:
                 number = graph.add(config, here, made, order)
@@ -205,7 +205,7 @@ class Search:
         config = space.initial()
         path = [PathStep("submitted", space.node(config).saga)]
         # frame[i] is the place at which step i of the mirrored configuration really stands.
-        frame = _composed(tuple(range(len(config) - 1)), graph.order[0])
+        frame = _composed(tuple(range(len(config) - 2)), graph.order[0])
         for number in reversed(chain):
             made = graph.via[number]
             if made is None:

@@ -20,11 +20,12 @@ from fsm_saga.core import people
 from fsm_saga.core.decide import decide
 from fsm_saga.core.program import CallSpec, Program, RetryRule
 from fsm_saga.core.states import Phase, StepStatus
-from fsm_saga.machine.explore import Decide, Space
+from fsm_saga.machine.explore import Decide, Reduction, Space
 from fsm_saga.machine.facts import StepFacts, coverage_of, facts_of
 from fsm_saga.machine.normal import NOW
 from fsm_saga.machine.properties import PROPERTIES
 from fsm_saga.machine.search import Found, PathStep, Search
+from fsm_saga.machine.symmetry import anonymous
 from fsm_saga.machine.walk import Walker
 
 ASSUMPTIONS = (
@@ -181,6 +182,7 @@ def verify_program(
     seed: int = 0,
     has_doubles: bool = False,
     decider: Decide = decide,
+    reduction: Reduction = Reduction.ALL,
 ) -> Verification:
     """Return what holds in every history of a program, and what does not.
 
@@ -190,9 +192,15 @@ def verify_program(
         seed: Decides the walks; the same seed walks the same ways.
         has_doubles: The network may deliver one call twice.
         decider: The engine; another one is given only to see that the search finds its faults.
+        reduction: What is left out; less is given only to see that it makes no difference.
     """
     with _collector_off():
-        space = Space(bounded(program), decider=decider, has_doubles=has_doubles)
+        space = Space(
+            anonymous(bounded(program)),
+            decider=decider,
+            has_doubles=has_doubles,
+            reduction=reduction,
+        )
         found = Search(space, configuration_max=configuration_max).run()
         if not found.is_exhaustive:
             Walker(space, found, seed=seed).run()

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from fsm_saga.core.program import Program
+from fsm_saga.machine.explore import Reduction
 from fsm_saga.machine.verify import verify_program
 from tests.modelcheck.programs import Needs, Step, make_program
 
@@ -23,6 +24,7 @@ class Case(NamedTuple):
     needs: Needs | None = None
     deadline_s: float | None = None
     is_open: bool = False
+    reduction: Reduction = Reduction.ALL
 
     def program(self) -> Program:
         return make_program(
@@ -43,7 +45,9 @@ class Result(NamedTuple):
 
 
 def verify_case(case: Case) -> Result:
-    found = verify_program(case.program(), configuration_max=CONFIGURATION_MAX)
+    found = verify_program(
+        case.program(), configuration_max=CONFIGURATION_MAX, reduction=case.reduction
+    )
     return Result(
         name=case.name,
         is_proven=found.is_proven,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.core.program import Program
-from fsm_saga.machine.explore import Config, Decide, Space
+from fsm_saga.machine.explore import Config, Decide, Reduction, Space
 from fsm_saga.machine.ledger import StepWorld
 from fsm_saga.machine.search import Search
 from fsm_saga.machine.verify import verify_program
@@ -17,6 +17,7 @@ from tests.modelcheck.programs import (
     FENCED,
     FENCING_CHECK,
     PIVOT,
+    READ_ONLY,
     RETRIABLE,
     SEMANTIC,
     make_program,
@@ -49,13 +50,36 @@ def everything(space: Space) -> set[Config]:
 @pytest.mark.parametrize("name", MIRRORED)
 def test_a_search_of_one_mirror_image_sees_all(name: str) -> None:
     """What is reached without mirrors is, mirrored, just what is reached with them."""
-    space = Space(MIRRORED[name])
+    space = Space(MIRRORED[name], reduction=Reduction.MIRRORS)
     search = Search(space, configuration_max=100_000)
     found = search.run()
     raw = everything(space)
     assert found.is_exhaustive
     assert {space.mirrored(config)[0] for config in raw} == set(search.configs)
     assert (len(raw) > found.configurations) == (name != "unlike steps")
+
+
+MERGED = {
+    **MIRRORED,
+    "plain": make_program((COMPENSATABLE,) * 3),
+    "checked, undone before one": make_program((FENCING_CHECK, CHECKED)),
+    "beside a read": make_program((COMPENSATABLE, READ_ONLY, COMPENSATABLE), ((), (), (0, 1))),
+    "to a pivot": make_program((COMPENSATABLE, PIVOT, RETRIABLE, RETRIABLE)),
+    "beside a pivot": make_program((PIVOT, COMPENSATABLE), BESIDE, deadline_s=60.0),
+    "semantic": make_program((SEMANTIC, COMPENSATABLE), BESIDE),
+    **{name: make_program((step, COMPENSATABLE)) for name, step in BACKWARD.items()},
+}
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_a_search_of_merged_steps_sees_what_a_search_of_all_sees(name: str) -> None:
+    """What is reached with nothing left out is, merged, just what is reached merged."""
+    space = Space(MERGED[name], reduction=Reduction.MIRRORS | Reduction.MERGES)
+    search = Search(space, configuration_max=100_000)
+    assert search.run().is_exhaustive
+    raw = everything(space)
+    assert {space.canonical(config)[0] for config in raw} == set(search.configs)
+    assert len(raw) > len(search.configs)
 
 
 STEADY = {
