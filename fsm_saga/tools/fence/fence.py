@@ -293,13 +293,13 @@ class Fence(FenceRules):
                 passage.finish(session, call)
 
     def _entered(self, passage: Passage, session: Session) -> FencedCall:
-        for delay_s in RETRY_DELAYS_S:
+        for delay_s in (*RETRY_DELAYS_S, None):
             try:
                 self._prepare(session)
                 return passage.enter(session)
             except OutcomeUnknown as error:
                 _wait_or_raise(error, delay_s)
-        return passage.enter(session)
+        raise AssertionError  # pragma: no cover  # the last delay is None, which raises
 
     def _repeated(self, enter: Callable[[], Any], effect: Callable[[FencedCall], Any]) -> Any:
         for delay_s in (*RETRY_DELAYS_S, None):

@@ -77,7 +77,7 @@ class Session(Protocol):
         """Make it durable."""
 
     def rollback(self) -> None:
-        """Take everything back; harmless where nothing is open."""
+        """Take everything back; harmless where nothing was begun here."""
 
     def open_body(self) -> None:
         """Mark where the tool's own part begins."""

@@ -38,6 +38,7 @@ class SqliteSession:
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
+        self._has_begun = False
 
     @property
     def locks_rows(self) -> bool:
@@ -61,15 +62,18 @@ class SqliteSession:
                 "before the call, or give the fence a function that opens a connection"
             )
         self._run("BEGIN IMMEDIATE")
+        self._has_begun = True
 
     def commit(self) -> None:
         """Make it durable."""
         self._run("COMMIT")
+        self._has_begun = False
 
     def rollback(self) -> None:
-        """Take everything back; harmless where nothing is open."""
-        if self._connection.in_transaction:
+        """Take everything back; harmless where nothing was begun here."""
+        if self._has_begun and self._connection.in_transaction:
             self._run("ROLLBACK")
+        self._has_begun = False
 
     def open_body(self) -> None:
         """Mark where the tool's own part begins."""

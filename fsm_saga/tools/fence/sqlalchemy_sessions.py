@@ -63,7 +63,7 @@ class SqlAlchemySession:
             if not driver.in_transaction:
                 self._connection.exec_driver_sql("BEGIN IMMEDIATE")
         elif getattr(driver, "autocommit", False) is True:
-            self._whole.rollback()
+            self.rollback()
             raise OutcomeUnknown(
                 "the fence's engine commits each statement by itself (AUTOCOMMIT), so an effect "
                 "and the memory of it cannot be one: give the fence another engine"
@@ -74,11 +74,13 @@ class SqlAlchemySession:
         if self._whole is None or not self._whole.is_active:
             raise ended_in_the_middle()
         self._whole.commit()
+        self._whole = self._body = None
 
     def rollback(self) -> None:
-        """Take everything back; harmless where nothing is open."""
-        self._whole = self._body = None
-        self._connection.rollback()
+        """Take everything back; harmless where nothing was begun here."""
+        if self._whole is not None:
+            self._whole = self._body = None
+            self._connection.rollback()
 
     def open_body(self) -> None:
         """Mark where the tool's own part begins."""
