@@ -130,6 +130,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready: deque[Handle] = deque()
         self._timers: list[tuple[float, int, Handle]] = []
         self._count = 0
+        self._tasks: list[asyncio.Task[Any]] = []
 
     def time(self) -> float:
         """Return the virtual seconds since the start."""
@@ -142,7 +143,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> Handle:
         """Run the callback after those that are ready now."""
-        handle = Handle(callback, args, context or contextvars.copy_context())
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
         self._ready.append(handle)
         return handle
 
@@ -154,7 +155,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> Handle:
         """Run the callback at that time; of two with one time, the first that was asked for."""
-        handle = Handle(callback, args, context or contextvars.copy_context())
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, handle))
         return handle
@@ -189,7 +190,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         task = asyncio.Task(coro, loop=self, name=name or "task", context=context)
         # A killed process leaves its tasks where they were; that is no mistake.
         task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self._tasks.append(task)
         return task
+
+    def close(self) -> None:
+        """Throw away what never came to its end; nothing runs any more."""
+        for task in self._tasks:
+            coroutine = task.get_coro()
+            if not task.done() and coroutine is not None:
+                coroutine.close()
+        self._tasks.clear()
 
     def get_debug(self) -> bool:
         """Return False: debugging looks at the real clock."""

@@ -184,12 +184,14 @@ class Node:
         """Take up what is unfinished, again and again: a saga whose journal could not be read."""
         while engine.coordinator.failure is None:
             self.world.note(self.name, "scans")
+            is_whole = False
             try:
                 await engine.resume()
+                is_whole = not engine.skipped
             except FsmSagaError as error:
                 self.world.note(self.name, "scan failed", error.code)
             self._crash_again()
-            if not engine.skipped and engine.coordinator.failure is None:
+            if is_whole:
                 return
             await asyncio.sleep(RESCAN_S)
 

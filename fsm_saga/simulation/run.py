@@ -158,6 +158,10 @@ def run_seed(seed: int, *, only: frozenset[str] | None = None) -> Verdict:
         only: The faults that may happen; None allows all that the seed draws.
     """
     with pure():
-        return Run(seed, only=only).run()
+        run = Run(seed, only=only)
+        try:
+            return run.run()
+        finally:
+            run.world.loop.close()
 
 
