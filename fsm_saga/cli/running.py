@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -55,27 +56,44 @@ def run_async(work: Coroutine[Any, Any, T], *, when_stopped: str = "Nothing was 
     Raises:
         InterruptedBySignal: If a signal ended it; everything that it held open is closed.
     """
-    return asyncio.run(_watched(work, when_stopped))
+    if sys.platform == "win32" or not _is_main_thread():
+        return asyncio.run(work)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(work)
+        stop = _Stop(task)
+        with _signals_led_to(stop, loop):
+            _run_until_done(task, loop)
+        try:
+            return task.result()
+        except asyncio.CancelledError:
+            if stop.number is None:
+                raise
+            raise InterruptedBySignal(stop.number, when_stopped) from None
 
 
-async def _watched(work: Coroutine[Any, Any, T], when_stopped: str) -> T:
-    task = asyncio.current_task()
-    if task is None or sys.platform == "win32" or not _is_main_thread():
-        return await work
-    loop = asyncio.get_running_loop()
-    stop = _Stop(task)
+@contextmanager
+def _signals_led_to(stop: _Stop, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:
         loop.add_signal_handler(number, stop, number)
     try:
-        return await work
-    except asyncio.CancelledError:
-        if stop.number is None:
-            raise
-        raise InterruptedBySignal(stop.number, when_stopped) from None
+        yield
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+def _run_until_done(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until the task has ended, whatever stops it before.
+
+    The signals are ours. So whatever else stops the loop came out of a task or a callback that a
+    tool has started, and is no reason to leave the sagas.
+    """
+    task.add_done_callback(lambda _ended: loop.stop())
+    while not task.done():
+        with suppress(KeyboardInterrupt, SystemExit):
+            loop.run_forever()
 
 
 def _is_main_thread() -> bool:

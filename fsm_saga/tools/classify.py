@@ -3,7 +3,7 @@
 A tool that raises has refused the call, with one kind of exception: an error that leaves open
 whether the effect happened. That is ``OutcomeUnknown``, every time-out, every cancellation that
 the tool brought upon itself, every lost or failed connection, a server's own failure (5xx), and
-whatever says that the interpreter gave out in the middle. A connection that was refused counts
+whatever says that the interpreter gave out or was to be left in the middle. A connection that was refused counts
 as lost as well: the runner cannot see whether it was the tool's first request or its second.
 
 Rules belong to classes. The method resolution order of the exception is walked from the class
@@ -59,7 +59,7 @@ def is_doubtful(
     """
     try:
         return _judge(error, unknown, rejected)
-    except Exception:  # noqa: BLE001  # boundary: its properties may fail, it may hold itself
+    except BaseException:  # noqa: BLE001  # boundary: its properties may fail, it may hold itself
         return True
 
 
@@ -92,6 +92,11 @@ def _rule_of(kind: type) -> _Rule | None:
 
 def _always(_error: Any, _judge: _Judge) -> bool:
     return True
+
+
+def _leaves_the_program(error: BaseException, _judge: _Judge) -> bool:
+    """What is no ``Exception`` is made to end a program, not to refuse a call."""
+    return not isinstance(error, Exception)
 
 
 def _lost_connection(error: OSError, _judge: _Judge) -> bool:
@@ -196,6 +201,7 @@ _BY_CLASS: Mapping[type, _Rule] = {
     KeyboardInterrupt: _always,
     GeneratorExit: _always,
     BaseExceptionGroup: _any_member,
+    BaseException: _leaves_the_program,
 }
 
 # Whatever is called like this, in whichever library, is about time or a connection.

@@ -1,9 +1,13 @@
 """Running a tool's coroutine within a time, whatever it does.
 
 A tool's code is foreign. It may swallow its cancellation, cancel its own task, or leave with
-``SystemExit``; none of that may reach the coordinator, which waits for it. So each call is a
-task of its own, and what runs inside the task is a thin driver that can let go of a coroutine
-that will not stop.
+``SystemExit`` or ``KeyboardInterrupt``; none of that may reach the coordinator, which waits for
+it. So each call is a task of its own, and what runs inside the task is a thin driver that can
+let go of a coroutine that will not stop.
+
+One thing is out of reach: asyncio itself stops the loop when a task that the *tool* has started
+leaves with ``SystemExit`` or ``KeyboardInterrupt``. Whoever owns the loop can take it up again,
+as the command line does.
 """
 
 from __future__ import annotations
@@ -32,8 +36,7 @@ async def run_coroutine(
 
     Raises:
         asyncio.CancelledError: If the caller was cancelled; the tool was cancelled as well.
-        KeyboardInterrupt: Through the event loop, if one was raised inside the tool: in the
-            loop's thread that is the terminal, and the program stops.
+            Nothing else is raised.
     """
     driver = _Driver(awaitable if asyncio.iscoroutine(awaitable) else _awaited(awaitable))
     task = asyncio.get_running_loop().create_task(driver)
@@ -45,8 +48,6 @@ async def run_coroutine(
     if ended is None:
         await _stop(task, driver, grace_s)
         return Ended(How.SILENT)
-    if isinstance(ended.value, KeyboardInterrupt) and ended.how is How.RAISED:
-        raise ended.value
     return ended
 
 
@@ -71,8 +72,8 @@ class _Driver(Coroutine[Any, Any, None]):
     """Passes everything on to the tool's coroutine and keeps how it ended.
 
     It ends normally whatever the coroutine does, so that its task has no exception that nobody
-    fetches; ``KeyboardInterrupt`` alone goes through. One round of the event loop is saved by
-    waking the waiting caller from inside the last step, not from a callback of the task.
+    fetches, or that would stop the loop. One round of the event loop is saved by waking the
+    waiting caller from inside the last step, not from a callback of the task.
     """
 
     __slots__ = ("coroutine", "ended", "is_let_go", "waiter")
@@ -111,16 +112,14 @@ class _Driver(Coroutine[Any, Any, None]):
             return resume(*sent)
         except StopIteration as stop:
             self._end(Ended(How.RETURNED, stop.value))
-        except KeyboardInterrupt as interrupt:
-            self._end(Ended(How.RAISED, interrupt))
-            raise
         except BaseException as error:  # noqa: BLE001  # boundary: a tool may raise anything
             self._end(Ended(How.RAISED, error))
         raise StopIteration
 
     def close(self) -> None:
-        # A coroutine that refuses even GeneratorExit says so by a RuntimeError, and is left.
-        with suppress(Exception):
+        # A coroutine that refuses even GeneratorExit says so by a RuntimeError, and is left; one
+        # may also leave with whatever it likes.
+        with suppress(BaseException):
             self.coroutine.close()
 
     def __await__(self) -> Any:

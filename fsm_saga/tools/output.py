@@ -54,7 +54,7 @@ def json_output(
         raise
     except UnicodeError:
         reason = "the output has bytes or characters that are not UTF-8"
-    except Exception:  # noqa: BLE001  # boundary: serialisers are the tool's own code
+    except BaseException:  # noqa: BLE001  # boundary: serialisers are the tool's own code
         reason = f"the output has no form in JSON: a value of type {type(value).__name__}"
     # The cause is cut off: its text and its frames hold the output.
     raise BadOutputError(reason) from None

@@ -69,6 +69,9 @@ class PythonRunner:
             arguments = signature.arguments(request.params)
         except ParamsRefusedError as error:
             return _not_sent(request, f"the params do not fit {request.tool!r}: {error}")
+        except BaseException as error:  # noqa: BLE001  # boundary: validators are the tool's own
+            why = f"the params could not be judged for {request.tool!r}: {error_line(error)}"
+            return _not_sent(request, why)
         if signature.context_name is not None:
             arguments[signature.context_name] = CallContext(
                 req_id=request.req_id,
@@ -101,7 +104,7 @@ class PythonRunner:
         function = tool.function
         started = threads.loop.time()
         ended = await threads.run(tool.name, lambda: function(**arguments), timeout_s=timeout_s)
-        if ended.how is How.RETURNED and inspect.isawaitable(ended.value):
+        if ended.how is How.RETURNED and _is_awaitable(ended.value):
             # A sync wrapper around an async function: what it returned is still to be done.
             left_s = max(0.0, timeout_s - (threads.loop.time() - started))
             return await run_coroutine(ended.value, timeout_s=left_s)
@@ -135,9 +138,16 @@ class PythonRunner:
 async def _run_async(tool: Tool[..., Any], arguments: dict[str, Any], timeout_s: float) -> Ended:
     try:
         coroutine = tool.function(**arguments)
-    except Exception as error:  # noqa: BLE001  # boundary: a callable that only looks async
+    except BaseException as error:  # noqa: BLE001  # boundary: a callable that only looks async
         return Ended(How.RAISED, error)
     return await run_coroutine(coroutine, timeout_s=timeout_s)
+
+
+def _is_awaitable(value: object) -> bool:
+    try:
+        return inspect.isawaitable(value)
+    except BaseException:  # noqa: BLE001  # boundary: the value may lie about its class
+        return False
 
 
 def _not_sent(request: CallTool, why: str, *, is_final: bool = True) -> CallOutcome:

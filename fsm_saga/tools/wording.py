@@ -60,21 +60,18 @@ def error_line(error: BaseException) -> str:
         >>> error_line(ValueError("no seat left"))
         'ValueError: no seat left'
     """
-    if isinstance(error, ValidationError):
-        # Its own text repeats the values that it was given.
-        message = validation_line(error, may_quote=True)
-    elif isinstance(error, FsmSagaError):
-        message = error.message
-    else:
-        message = _message(error)
+    message = _message(error)
     kind = type(error).__name__
     return clean_line(f"{kind}: {message}" if message else kind)
 
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001  # boundary: a tool's exception class may fail in its own __str__
+        if isinstance(error, ValidationError):
+            # Its own text repeats the values that it was given.
+            return validation_line(error, may_quote=True)
+        return str(error.message if isinstance(error, FsmSagaError) else error)
+    except BaseException:  # noqa: BLE001  # boundary: a tool's exception may fail in its __str__
         return "its message cannot be shown"
 
 

@@ -49,6 +49,34 @@ def test_what_is_raised_and_returned_passes_through() -> None:
         run_async(cancelled())
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_what_a_task_of_a_tool_leaves_with_does_not_stop_the_loop(error: BaseException) -> None:
+    async def leaves() -> None:
+        raise error
+
+    def leave() -> None:
+        raise error
+
+    async def work() -> int:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(type(error)):
+            await asyncio.create_task(leaves())
+        loop.call_soon(leave)
+        loop.call_soon(loop.stop)
+        await asyncio.sleep(0.001)
+        return 3
+
+    assert run_async(work()) == 3
+
+
+def test_what_the_command_itself_leaves_with_is_raised() -> None:
+    async def leaves() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        run_async(leaves())
+
+
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
     found: list[int] = []
 

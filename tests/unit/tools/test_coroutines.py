@@ -51,8 +51,10 @@ async def test_any_awaitable_is_run() -> None:
         ValueError("x"),
         asyncio.CancelledError(),
         SystemExit(3),
+        KeyboardInterrupt(),
         GeneratorExit(),
         StopAsyncIteration(),
+        BaseExceptionGroup("g", [KeyboardInterrupt(), SystemExit(3)]),
     ],
 )
 async def test_what_a_coroutine_raises_is_kept_and_reaches_nobody(error: Any) -> None:
@@ -142,6 +144,20 @@ async def test_an_answer_in_the_last_moment_counts() -> None:
     assert ended == Ended(How.RETURNED, "booked")
 
 
+async def test_what_a_coroutine_leaves_with_when_it_is_let_go_reaches_nobody() -> None:
+    async def insists() -> None:
+        while True:
+            try:
+                await asyncio.sleep(LONG_S)
+            except asyncio.CancelledError:
+                pass
+            except GeneratorExit:
+                raise SystemExit(3) from None
+
+    assert await run_coroutine(insists(), timeout_s=SHORT_S, grace_s=SHORT_S) == SILENT
+    assert await other_tasks() == 0
+
+
 async def test_a_coroutine_that_swallows_its_cancellation_is_let_go() -> None:
     left = []
 
@@ -227,30 +243,6 @@ async def test_a_second_cancellation_cuts_the_grace_short() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     assert await other_tasks() == 0
-
-
-def test_an_interrupt_from_the_terminal_stops_the_program() -> None:
-    async def interrupted() -> None:
-        await asyncio.sleep(0)
-        raise KeyboardInterrupt
-
-    async def main() -> None:
-        await run_coroutine(interrupted(), timeout_s=LONG_S)
-
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(main())
-
-
-def test_an_interrupt_reaches_a_caller_whose_loop_goes_on() -> None:
-    async def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        call = loop.create_task(run_coroutine(interrupted(), timeout_s=LONG_S))
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                loop.run_until_complete(call)
 
 
 async def test_the_task_of_a_tool_shows_the_coroutine_of_the_tool() -> None:

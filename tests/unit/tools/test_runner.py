@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator, model_serializer
 
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.states import Direction
@@ -112,7 +113,20 @@ async def test_a_check_is_asked_by_req_id_and_its_answer_is_an_ordinary_output()
         (ConnectionResetError("reset"), UNKNOWN, "ConnectionResetError: reset"),
         (asyncio.CancelledError(), UNKNOWN, "CancelledError"),
         (SystemExit(3), UNKNOWN, "SystemExit: 3"),
+        (KeyboardInterrupt(), UNKNOWN, "KeyboardInterrupt"),
+        (GeneratorExit(), UNKNOWN, "GeneratorExit"),
         (MemoryError(), UNKNOWN, "MemoryError"),
+        (RecursionError("too deep"), UNKNOWN, "RecursionError: too deep"),
+        (
+            BaseExceptionGroup("both", [ValueError("no"), KeyboardInterrupt()]),
+            UNKNOWN,
+            "BaseExceptionGroup: both (2 sub-exceptions)",
+        ),
+        (
+            ExceptionGroup("both", [MemoryError()]),
+            UNKNOWN,
+            "ExceptionGroup: both (1 sub-exception)",
+        ),
         (ValueError("token=abc\x1b[31m\nline"), REJECTED, "ValueError: token=[redacted] line"),
     ],
 )
@@ -126,11 +140,73 @@ async def test_an_exception_is_classified_and_told_in_one_line(
         assert await call(made) == CallOutcome(kind, None, text)
 
 
-async def test_an_interrupt_raised_in_a_thread_is_the_tools_own() -> None:
-    def interrupted() -> None:
+class Leaving(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def leave(cls, number: int) -> int:
+        raise SystemExit(number)
+
+    @model_serializer
+    def interrupt(self) -> dict[str, int]:
         raise KeyboardInterrupt
 
-    assert await call(tool(interrupted)) == CallOutcome(UNKNOWN, None, "KeyboardInterrupt")
+
+class Liar:
+    @property
+    def __class__(self) -> Any:
+        raise KeyboardInterrupt
+
+
+class UnshownError(BaseException):
+    """Shows nothing of itself, and leaves the program when it is asked to."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class HollowDoubt(OutcomeUnknown):  # noqa: N818  # a tool's answer, as its base
+    """Made by somebody who forgot the base class."""
+
+    def __init__(self) -> None:
+        pass
+
+
+async def test_an_exception_that_shows_nothing_of_itself_is_told_all_the_same() -> None:
+    def unshown() -> None:
+        raise UnshownError
+
+    def hollow() -> None:
+        raise HollowDoubt
+
+    for function in (unshown, hollow):
+        for made in both(function):
+            outcome = await call(made)
+            assert outcome.kind is UNKNOWN
+            assert outcome.error.endswith("Error: its message cannot be shown") or (
+                outcome.error == "HollowDoubt: its message cannot be shown"
+            )
+
+
+async def test_nothing_that_a_tools_own_code_raises_beside_the_call_gets_through() -> None:
+    def judge(what: Leaving) -> None: ...
+
+    def serialise() -> Leaving:
+        return Leaving.model_construct(number=3)
+
+    def lie() -> Any:
+        return Liar()
+
+    for made in both(judge):
+        outcome = await call(made, {"what": {"number": 3}})
+        assert outcome.kind is REJECTED
+        assert not outcome.was_sent
+        assert "could not be judged for" in outcome.error
+        assert "SystemExit: 3" in outcome.error
+    for function in (serialise, lie):
+        for made in both(function):
+            assert (await call(made)).kind is OutcomeKind.OK_WITH_BAD_OUTPUT
 
 
 async def test_what_a_tool_declares_of_its_exceptions_holds() -> None:
@@ -321,6 +397,8 @@ async def test_an_object_that_only_looks_async_is_judged_like_any_other() -> Non
     broken: Any = strange
     broken.function = lambda: 1 / 0
     assert (await call(strange)).error == "ZeroDivisionError: division by zero"
+    broken.function = lambda: sys.exit(3)
+    assert await call(strange) == CallOutcome(UNKNOWN, None, "SystemExit: 3")
 
 
 async def test_only_the_cancellation_of_the_caller_passes_through() -> None:
