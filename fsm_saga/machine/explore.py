@@ -25,11 +25,11 @@ from fsm_saga.core.states import Direction, StepStatus
 from fsm_saga.errors import EventRefusedError, InvariantBrokenError
 from fsm_saga.machine.ledger import EMPTY, Act, Ledger, StepWorld, Word
 from fsm_saga.machine.merge import (
-    LedgerMerger,
+    Merger,
     cleared_steps,
     done_steps,
     handed_over_steps,
-    merged_saga,
+    is_mergeable,
 )
 from fsm_saga.machine.moves import Move, is_out, moves_of, sample_output, step_words
 from fsm_saga.machine.normal import NOW, SAGA_ID, Key, Normaliser, changed_steps, permuted
@@ -105,7 +105,7 @@ class Node:
         "done",
         "findings",
         "handed_over",
-        "is_plain",
+        "is_mergeable",
         "key",
         "merged",
         "mirrored",
@@ -123,7 +123,7 @@ class Node:
         self.cleared = cleared_steps(saga)
         self.done = done_steps(saga)
         self.handed_over = handed_over_steps(saga)
-        self.is_plain = not (self.cleared or self.done or self.handed_over)
+        self.is_mergeable = is_mergeable(saga)
         self.merged: dict[int, Node] = {}
         self.mirrored: dict[tuple[int, ...], Node] = {}
         self.open_late: tuple[tuple[Act, ...], ...] = ()
@@ -186,7 +186,7 @@ class Space:
         self._is_steady = [(world.is_steady, world.is_undo_steady) for world in worlds]
         self._tables = [[Table(world, act, self.ledgers) for act in Act] for world in worlds]
         self._empty = self.ledgers.number(EMPTY)
-        self._merger = LedgerMerger(worlds)
+        self._merger = Merger(program, worlds)
         self._words: dict[tuple[int, StepStatus, int], int | None] = {}
         self._kept: dict[tuple[int, int], int] = {}
         has_mirrors = Reduction.MIRRORS in reduction
@@ -374,7 +374,7 @@ class Space:
     def merged(self, config: Config) -> Config:
         """Return the configuration in which the steps that are behind the saga are merged."""
         node = self.nodes[config[0]]
-        if node.is_plain:
+        if not node.is_mergeable:
             return config
         ledgers, word, mask = list(config), config[-1], 0
         for index, status in node.cleared:
@@ -397,7 +397,7 @@ class Space:
     def _merged_node(self, node: Node, mask: int) -> Node:
         target = node.merged.get(mask)
         if target is None:
-            saga = merged_saga(node.saga, mask)
+            saga = self._merger.saga(node.saga, mask)
             target = node if saga is node.saga else self._node(saga, node)
             node.merged[mask] = target
         return target

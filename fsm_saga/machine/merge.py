@@ -15,20 +15,16 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fsm_saga.core.saga import Saga, UndoState
+from fsm_saga.core.program import Program
+from fsm_saga.core.saga import Saga, StepState, UndoState
 from fsm_saga.core.states import Phase, StepStatus
 from fsm_saga.core.work import bits
 from fsm_saga.machine.ledger import EMPTY, LATE_ACTS, Act, Ledger, StepWorld, Word
-from fsm_saga.machine.normal import BARE
+from fsm_saga.machine.normal import BARE, is_going_back_for_good
 from fsm_saga.machine.properties import judge_claim
 
 _GONE = frozenset({StepStatus.COMPENSATED, StepStatus.SKIPPED})
 _NEVER_OR_NO_MORE = frozenset({*_GONE, StepStatus.WAITING, StepStatus.REJECTED})
-
-
-def is_going_back_for_good(saga: Saga) -> bool:
-    """Return whether nothing leads forward any more."""
-    return saga.was_undone or saga.state.phase is Phase.FAILED
 
 
 def is_going_forward_for_good(saga: Saga) -> bool:
@@ -68,29 +64,66 @@ def _is_handed_over(undo: UndoState | None) -> bool:
     return undo is not None and undo.source == "person" and undo.stuck_reason != "unresolvable"
 
 
-def merged_saga(saga: Saga, mask: int) -> Saga:
-    """Return the saga in which these cleared steps cannot be told apart.
-
-    What is kept is whether any step was undone, since the outcome says so.
-    """
-    if not mask or not is_going_back_for_good(saga):
-        return saga
-    status = StepStatus.SKIPPED if saga.state.is_final else StepStatus.WAITING
-    if any(step.status is StepStatus.COMPENSATED for step in saga.steps):
-        status = StepStatus.COMPENSATED
-    bare = BARE[status]
-    steps = tuple(bare if mask >> index & 1 else step for index, step in enumerate(saga.steps))
-    if all(new is old for new, old in zip(steps, saga.steps, strict=True)):
-        return saga
-    return replace(saga, steps=steps, succeeded=saga.succeeded & ~mask)
+def is_mergeable(saga: Saga) -> bool:
+    """Return whether the saga has steps that may be merged."""
+    is_one_way = is_going_back_for_good(saga) or is_going_forward_for_good(saga)
+    return is_one_way or any(step.status in _GONE for step in saga.steps)
 
 
-class LedgerMerger:
-    """Says which ledgers of a step that is behind the saga are as good as a plain one."""
+class Merger:
+    """Merges the steps of one program's sagas."""
 
-    def __init__(self, worlds: Sequence[StepWorld]) -> None:
+    def __init__(self, program: Program, worlds: Sequence[StepWorld]) -> None:
         self._worlds = worlds
+        # An undo's params may use what an earlier step returned, and be resolved late.
+        self._read_late = frozenset(
+            index
+            for spec in program.steps
+            if spec.undo is not None
+            for index in spec.undo.params.steps - {spec.index}
+        )
         self._done = [world.after(Act.DO, EMPTY) or EMPTY for world in worlds]
+
+    def saga(self, saga: Saga, mask: int) -> Saga:
+        """Return the saga in which the steps behind it cannot be told apart.
+
+        Of cleared steps it is kept whether any was undone, since the outcome says so; of steps
+        that are still to be undone, that they are.
+
+        Args:
+            saga: A saga.
+            mask: Those of its cleared steps whose ledgers were merged.
+        """
+        if not is_going_back_for_good(saga):
+            return saga
+        is_undone = any(step.status is StepStatus.COMPENSATED for step in saga.steps)
+        nothing = StepStatus.SKIPPED if saga.state.is_final else StepStatus.WAITING
+        bare = BARE[StepStatus.COMPENSATED if is_undone else nothing]
+        steps, succeeded = list(saga.steps), saga.succeeded & ~mask
+        for index, step in enumerate(steps):
+            if mask >> index & 1:
+                steps[index] = bare
+            elif step.status is StepStatus.SUCCEEDED:
+                steps[index] = self._to_undo(step, index)
+                succeeded |= 1 << index
+        if all(new is old for new, old in zip(steps, saga.steps, strict=True)):
+            return saga
+        return replace(saga, steps=tuple(steps), succeeded=succeeded)
+
+    def _to_undo(self, step: StepState, index: int) -> StepState:
+        """Return a step that is done and is to be undone, however it was done."""
+        output = step.output if index in self._read_late else None
+        is_plain = not (step.has_bad_output or step.is_doubted or step.not_after is not None)
+        if is_plain and output is step.output and step.approved_by is None:
+            return step
+        return replace(
+            step,
+            output=output,
+            has_bad_output=False,
+            is_doubted=False,
+            not_after=None,
+            approved_by=None,
+        )
 
     def word(self, index: int, status: StepStatus, ledger: Ledger) -> Word | None:
         """Return the word that is left of a step, or None if it must stay as it is.

@@ -18,7 +18,7 @@ from fsm_saga.core import ids
 from fsm_saga.core.backward import UNDO_RETRY
 from fsm_saga.core.program import CallSpec, StepSpec
 from fsm_saga.core.saga import Saga, StepState, UndoState
-from fsm_saga.core.states import Direction, SagaEvent, StepStatus
+from fsm_saga.core.states import Direction, Phase, SagaEvent, StepStatus
 from fsm_saga.core.work import bits
 
 SAGA_ID = "verify"
@@ -136,11 +136,23 @@ def changed_steps(before: Saga, after: Saga) -> list[int]:
     return [index for index, (old, new) in pairs if old is not new]
 
 
+def is_going_back_for_good(saga: Saga) -> bool:
+    """Return whether nothing leads forward any more, whatever a person says."""
+    if saga.was_undone or saga.state.phase is Phase.FAILED:
+        return True
+    is_back = saga.state.phase in (Phase.COMPENSATING, Phase.NEEDS_HUMAN)
+    if not is_back or saga.program.irrevocable & saga.uncleared:
+        return False
+    # A doubt may be resolved; what was refused, useless or given up stays so on the way back.
+    ends = (StepStatus.REJECTED, StepStatus.SUCCEEDED, StepStatus.COMPENSATED)
+    return saga.stop is not None or any(saga.steps[i].status in ends for i in bits(saga.failing))
+
+
 def _normal_facts(saga: Saga, steps: list[StepState]) -> Saga:
     """Return the saga with those of its own facts only that a decision can depend on."""
     failing, stop = saga.failing, saga.stop and SagaEvent.CANCELLED
     deadline_at = None if saga.deadline_at is None else LATER
-    if saga.was_undone or saga.state.is_final:
+    if saga.state.is_final or is_going_back_for_good(saga):
         # Nothing leads forward any more, so why it does not is of no account.
         failing, stop, deadline_at = 0, SagaEvent.CANCELLED, None
     is_over = saga.state.is_final
