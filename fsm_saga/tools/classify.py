@@ -3,8 +3,9 @@
 A tool that raises has refused the call, with one kind of exception: an error that leaves open
 whether the effect happened. That is ``OutcomeUnknown``, every time-out, every cancellation that
 the tool brought upon itself, every lost or failed connection, a server's own failure (5xx), and
-whatever says that the interpreter gave out or was to be left in the middle. A connection that was refused counts
-as lost as well: the runner cannot see whether it was the tool's first request or its second.
+whatever says that the interpreter gave out or was to be left in the middle. A connection that was
+refused counts as lost as well: the runner cannot see whether it was the tool's first request or
+its second.
 
 Rules belong to classes. The method resolution order of the exception is walked from the class
 itself to its bases, and the first class with a rule that speaks decides; what the tool declared
