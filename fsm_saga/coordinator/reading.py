@@ -14,6 +14,17 @@ from fsm_saga.errors import CorruptRecordError, InvariantBrokenError
 from fsm_saga.machine.compile import Declared, compile_plan
 from fsm_saga.plan.model import Plan
 
+# What records raise that can each be read and together mean nothing: a step that the plan does not
+# have, a state that no machine has, declarations of another form.
+_NONSENSE = (
+    InvariantBrokenError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 
 class JournalReader:
     """Compiles the program that each plan-bearing record of one journal stands for.
@@ -70,12 +81,13 @@ def read_saga(journal: Iterable[Record]) -> tuple[Saga, JournalReader]:
     reader = JournalReader()
     try:
         return fold(journal, reader.program_of), reader
-    except InvariantBrokenError as error:
+    except _NONSENSE as error:
         # What comes from a disk is input: one journal that makes no sense is no bug that has to
         # stop the others.
+        why = error.message if isinstance(error, InvariantBrokenError) else repr(error)
         raise CorruptRecordError(
-            f"A journal cannot be read as one saga: {error.message}. The saga is left alone; other "
-            "sagas are not affected."
+            f"A journal cannot be read as one saga: {why}. The saga is left alone; other sagas are "
+            "not affected."
         ) from error
 
 

@@ -13,9 +13,10 @@ from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.references import ReferenceMissing, Template, name_keys
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import CommandError
+from fsm_saga.errors import CommandError, PlanError
 from fsm_saga.machine.compile import contract_as_json
 from fsm_saga.plan.lint import Call
+from fsm_saga.plan.read import read_value
 from fsm_saga.tools.output import BadOutputError, json_output
 
 ANSWER_KINDS = (
@@ -180,10 +181,17 @@ def answer_event(
 
 
 def calls_text(value: object) -> str | bytes:
-    """Return the text of supplied calls: as given, or written out; a bare list is accepted."""
+    """Return the text of supplied calls: as given, or written out; a bare list is accepted.
+
+    Raises:
+        PlanError: If a value from Python is no JSON.
+    """
     if isinstance(value, str | bytes):
         return text_of_object(value, "calls")
-    return orjson.dumps({"calls": value} if isinstance(value, list | tuple) else value)
+    reading = read_value({"calls": value} if isinstance(value, list | tuple) else value)
+    if reading.problems:
+        raise PlanError(reading.problems)
+    return orjson.dumps(reading.value)
 
 
 def text_of_object(text: str | bytes, name: str) -> str | bytes:

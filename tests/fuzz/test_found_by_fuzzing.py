@@ -1,0 +1,69 @@
+"""What mutated input found once, each as its smallest case: it stays mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.core.records import ActionStarted, ActionSucceeded, Record, SagaMoved, SagaSubmitted
+from fsm_saga.errors import CorruptRecordError, PlanError
+from fsm_saga.plan.model import Plan
+from fsm_saga.service.answers import calls_text
+from tests.fuzz.sagas import STORIES
+
+PLAN = Plan.of(STORIES["done"])
+TOOLS: dict[str, Any] = {"contracts": {"take": {}, "give_back": {}, "look": {}}, "rollbacks": {}}
+
+
+def submitted(**fields: Any) -> SagaSubmitted:
+    values: dict[str, Any] = {
+        "at": 0.0,
+        "saga_id": "done",
+        "plan_hash": PLAN.content_hash(),
+        "plan": PLAN.model_dump(exclude_none=True),
+        "tools": TOOLS,
+    }
+    return SagaSubmitted(**(values | fields))
+
+
+def started(step: int) -> ActionStarted:
+    return ActionStarted(at=0.0, step=step, req_id="r", revision=1, params={})
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        [submitted(tools={"contracts": None, "rollbacks": {}})],
+        [submitted(tools={"contracts": {"take": {"sure": True}}, "rollbacks": {}})],
+        [submitted(tools={})],
+        [submitted(), SagaMoved(at=0.0, event="start", state="EXECUTING(x)")],
+        [submitted(), SagaMoved(at=0.0, event="start", state="DONE", outcome="DONE")],
+        [submitted(), started(99)],
+        [submitted(), started(-9)],
+        [submitted(), ActionSucceeded(at=0.0, step=2**63, output=None)],
+    ],
+)
+def test_a_journal_of_readable_records_that_mean_nothing_is_a_corrupt_one(
+    journal: list[Record],
+) -> None:
+    assert read_saga([submitted()])[0].saga_id == "done"
+    with pytest.raises(CorruptRecordError, match="other sagas are not affected"):
+        read_saga(journal)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ([object()], "not-json-value"),
+        ([{"tool": "x", "params": {"x": float("nan")}}], "not-finite"),
+        ([{"tool": "x", "params": {"x": 10**30}}], "number-too-large"),
+        ({"calls": [{"tool": "\ud800"}]}, "lone-surrogate"),
+        (7, "not-an-object"),
+    ],
+)
+def test_calls_from_python_that_are_no_json_are_refused_like_a_text(value: Any, code: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        calls_text(value)
+    assert code in [problem.code for problem in refused.value.problems]
