@@ -79,7 +79,7 @@ class Client:
         await self._submit(is_open)
         if world.happens("cancel", self.saga_id, draw[3]):
             world.spawn(self._cancel(between(0.0, 6.0, draw[4] ** 3)))
-        elif is_open:
+        if is_open:
             world.spawn(self._grow())
         elif world.happens("amend", self.saga_id, draw[5]):
             world.spawn(self._amend(between(0.0, 2.0, draw[6] ** 2)))
@@ -174,15 +174,11 @@ class Client:
             async def close(engine: Engine) -> Any:  # noqa: ANN401  # as above
                 return await engine.close_plan(saga_id)
 
+            if saga.state.phase not in (Phase.PENDING, Phase.EXECUTING):
+                continue  # a person may yet bring it back
             found = await self._ask(grow if count < total else close, draw)
-            if isinstance(found, CommandError) and self._has_turned():
-                return
             if isinstance(found, FsmSagaError) and found.code == "plan-refused":
                 await self._ask(close, draw)
-
-    def _has_turned(self) -> bool:
-        saga = self._saga()
-        return saga is not None and saga.state.phase not in (Phase.PENDING, Phase.EXECUTING)
 
     async def _cancel(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -254,8 +250,9 @@ class Client:
         await asyncio.sleep(between(0.05, 2.0, draw[0]))
         options = self._options(saga)
         if not options:
-            # There is an answer, but none that a person who sees the world could give: look again.
-            return True
+            world.broken("ASKED", f"{self.saga_id} asks a person, and takes no answer")
+            self.is_done = True
+            return False
         self._answers += 1
         settling = [option for option in options if option[1] == people.SETTLED]
         if self._answers > ANSWERS_BEFORE_SETTLING and settling:
@@ -280,8 +277,12 @@ class Client:
         return True
 
     def _options(self, saga: Saga) -> list[tuple[int, str, Any]]:
-        """Return the answers that are open and honest: step, answer, value."""
+        """Return the answers that are open and honest: step, answer, value.
+
+        Where the only answer is an output and nothing is there, the person does it by hand.
+        """
         found: list[tuple[int, str, Any]] = []
+        by_hand: list[tuple[int, str, Any]] = []
         at = self._world.now()
         for index, step in enumerate(saga.steps):
             for choice in people.choices(saga, index, at=at):
@@ -290,13 +291,13 @@ class Client:
                     value = [{"tool": AMENDS, "params": {"n": index}}]
                     value += [{"tool": AMENDS, "params": {"n": -index}}] * (index % 2)
                 elif choice == people.OUTPUT:
-                    is_there = self._tools.truth(self.saga_id, index).left > 0
-                    by_hand = step.status is StepStatus.REJECTED
-                    if not (is_there or by_hand):
-                        continue
                     value = {"id": f"{self.saga_id}-{index}", "n": index}
+                    is_there = self._tools.truth(self.saga_id, index).left > 0
+                    if not is_there and step.status is not StepStatus.REJECTED:
+                        by_hand.append((index, choice, value))
+                        continue
                 found.append((index, choice, value))
-        return found
+        return found or by_hand
 
     async def _say(self, answer: Answer, name: str) -> Any:  # noqa: ANN401  # what the engine says
         """Bring an answer to a coordinator, or leave it in the store for the one that leads."""

@@ -63,6 +63,8 @@ class Intents:
                 purpose = (draft.saga_id, record.step, Direction.DO, record.revision, 0)
                 tool, undoes = spec.action.tool, spec.undoes
                 intent = Intent(purpose, tool, record.params, undoes, record.not_after)
+                # Sends are counted by step, over all that a person ordered anew.
+                intent.attempts = draft.steps[record.step].attempts + 1
                 self._add(record.req_id, intent, broken)
             case r.UndoStarted():
                 purpose = (
