@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import orjson
@@ -21,6 +20,8 @@ from fsm_saga.core.program import CallSpec, Program, RetryRule, Shape, StepSpec
 from fsm_saga.core.references import Template, name_keys
 from fsm_saga.core.states import DoubtExit, StepKind
 from fsm_saga.machine.flatten import saga_table, step_table
+from fsm_saga.machine.kept import Kept
+from fsm_saga.plan.fields import ALREADY_READ
 from fsm_saga.plan.graph import PlanGraph, build_graph
 from fsm_saga.plan.model import Plan, Retry, Rollback, Semantic, Step
 from fsm_saga.plan.way_back import derive_undo
@@ -33,9 +34,13 @@ CLOCK_SKEW_S = 5.0
 ACTION_RETRY = RetryRule(attempt_max=1, doubt_attempt_max=3, delay_s=0.5, delay_s_max=30.0)
 RETRIABLE_RETRY = RetryRule(attempt_max=10, doubt_attempt_max=10, delay_s=0.5, delay_s_max=30.0)
 PROGRAMS_KEPT = 512
+_UNDECLARED = ToolContract()
 
 Declared = Mapping[str, Any]
 """What the tools of a plan declared: ``contracts`` by tool, ``rollbacks`` by step index."""
+
+
+_SHARED: Kept[Hashable, Program] = Kept(PROGRAMS_KEPT)
 
 
 def declare(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> Declared:
@@ -67,16 +72,17 @@ def declare(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> Declared:
                 names.add(facts.undo)
                 rollbacks[str(index)] = {"tool": facts.undo, "params": params}
     contracts = {name: contract_as_json(catalogue[name].contract) for name in sorted(names)}
-    return {"contracts": contracts, "rollbacks": rollbacks}
+    # Derived parameters are parts of the plan's own, which may be changed by whoever holds it.
+    own = orjson.loads(orjson.dumps(rollbacks)) if rollbacks else rollbacks
+    return {"contracts": contracts, "rollbacks": own}
 
 
 def contract_as_json(contract: ToolContract) -> dict[str, Any]:
     """Return what the contract says beyond an undeclared tool's."""
-    default = ToolContract()
     return {
         field.name: value
         for field in dataclasses.fields(ToolContract)
-        if (value := getattr(contract, field.name)) != getattr(default, field.name)
+        if (value := getattr(contract, field.name)) != getattr(_UNDECLARED, field.name)
     }
 
 
@@ -91,58 +97,82 @@ def compile_plan(
 
     Sagas whose plans differ only in task, goal and inputs share everything but those.
     """
-    shared = _compile_shared(_structure(plan), orjson.dumps(declared), is_open, _key(undoes))
+    shared = compile_shared(plan, declared, is_open=is_open, undoes=undoes)
+    return program_of(shared, plan)
+
+
+def program_of(shared: Program, plan: Plan) -> Program:
+    """Return the program of a plan, made of one that plans of its structure share."""
     return dataclasses.replace(
         shared, plan_hash=plan.content_hash(), goal=plan.goal, inputs=plan.inputs
     )
 
 
-def structure_key(plan: Plan) -> str:
-    """Return a digest that plans share which differ only in task, goal and inputs' values."""
-    names = orjson.dumps(sorted(plan.inputs))
-    return hashlib.sha256(_structure(plan) + names).hexdigest()
-
-
-def _structure(plan: Plan) -> bytes:
-    body = orjson.loads(plan.canonical_json())
-    body["task_id"] = "-"
-    body.pop("goal", None)
-    body.pop("inputs", None)
-    return orjson.dumps(body)
-
-
-def _key(undoes: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((undoes or {}).items()))
-
-
-@lru_cache(maxsize=PROGRAMS_KEPT)
-def _compile_shared(
-    structure: bytes, declared: bytes, is_open: bool, undoes: tuple[tuple[str, str], ...]
+def compile_shared(
+    plan: Plan,
+    declared: Declared,
+    *,
+    is_open: bool = False,
+    undoes: Mapping[str, str] | None = None,
+    graph: PlanGraph | None = None,
 ) -> Program:
-    plan = Plan.model_validate(orjson.loads(structure))
-    return _compile(plan, orjson.loads(declared), is_open=is_open, undoes=dict(undoes))
+    """Return the part of a plan's program that all plans of its structure share.
+
+    Nothing of this plan is in it but its structure, and no part of it belongs to the plan, which
+    may be changed by whoever holds it.
+
+    Args:
+        plan: The plan, which passed the checks.
+        declared: What its tools declare.
+        is_open: The plan will grow.
+        undoes: For an undo of another saga, the req_id that each step undoes.
+        graph: The plan's graph, if it was made already.
+    """
+    structure = structure_of(orjson.loads(plan.canonical_json()))
+    undone = tuple(sorted((undoes or {}).items()))
+    key = (hashlib.sha256(structure).digest(), orjson.dumps(declared), is_open, undone)
+    program = _SHARED.get(key)
+    if program is None:
+        own = Plan.model_validate(orjson.loads(structure), context={ALREADY_READ: True})
+        program = _compile(own, graph or build_graph(own), orjson.loads(key[1]), is_open, undoes)
+        _SHARED.put(key, program)
+    return program
+
+
+def structure_of(body: Mapping[str, Any]) -> bytes:
+    """Return what a plan, given as JSON, shares with plans that differ in task, goal and inputs.
+
+    Its own text is a plan again, of a task without a name.
+    """
+    shared = {key: body[key] for key in body if key not in ("goal", "inputs")}
+    return orjson.dumps(shared | {"task_id": "-"}, option=orjson.OPT_SORT_KEYS)
 
 
 def _compile(
-    plan: Plan, declared: Declared, *, is_open: bool, undoes: Mapping[str, str]
+    plan: Plan,
+    graph: PlanGraph,
+    declared: Declared,
+    is_open: bool,
+    undoes: Mapping[str, str] | None,
 ) -> Program:
-    graph = build_graph(plan)
     index_of = {
         key: index for index, step in enumerate(plan.steps) for key in name_keys(step.step_id)
     }
     contracts = {name: ToolContract(**facts) for name, facts in declared["contracts"].items()}
-    used = _used_outputs(plan, index_of)
+    params = [Template.compile(step.params, index_of) for step in plan.steps]
+    used = frozenset[int]().union(*(each.steps for each in params))
     followers = _followers(graph)
     steps = tuple(
         _compile_step(
             step,
             index=index,
+            params=params[index],
             graph=graph,
             followers=followers[index],
             index_of=index_of,
             contracts=contracts,
             derived=declared["rollbacks"].get(str(index)),
-            undoes=undoes.get(str(index)),
+            undoes=(undoes or {}).get(str(index)),
             output_is_used=index in used,
         )
         for index, step in enumerate(plan.steps)
@@ -170,13 +200,6 @@ def _compile(
     )
 
 
-def _used_outputs(plan: Plan, index_of: Mapping[str, int]) -> frozenset[int]:
-    used: set[int] = set()
-    for step in plan.steps:
-        used |= Template.compile(step.params, index_of).steps
-    return frozenset(used)
-
-
 def _followers(graph: PlanGraph) -> list[tuple[int, ...]]:
     found: list[list[int]] = [[] for _ in graph.needs]
     for index, needs in enumerate(graph.needs):
@@ -189,6 +212,7 @@ def _compile_step(
     step: Step,
     *,
     index: int,
+    params: Template,
     graph: PlanGraph,
     followers: tuple[int, ...],
     index_of: Mapping[str, int],
@@ -197,11 +221,11 @@ def _compile_step(
     undoes: str | None,
     output_is_used: bool,
 ) -> StepSpec:
-    contract = contracts.get(step.tool, ToolContract())
+    contract = contracts.get(step.tool, _UNDECLARED)
     kind = _kind(step, contract)
     action = CallSpec(
         tool=step.tool,
-        params=Template.compile(step.params, index_of),
+        params=params,
         timeout_s=step.timeout_s if step.timeout_s is not None else ACTION_TIMEOUT_S,
         retry=_retry_rule(
             step.retry, RETRIABLE_RETRY if kind is StepKind.RETRIABLE else ACTION_RETRY
@@ -297,7 +321,7 @@ def _undo(
         params=Template.compile(params, index_of),
         timeout_s=timeout_s,
         retry=rule,
-        contract=contracts.get(tool, ToolContract()),
+        contract=contracts.get(tool, _UNDECLARED),
     )
 
 
@@ -334,7 +358,7 @@ def _check(
         params=Template.compile({}, {}),
         timeout_s=action.timeout_s,
         retry=UNDO_RETRY,
-        contract=contracts.get(contract.check, ToolContract()),
+        contract=contracts.get(contract.check, _UNDECLARED),
     )
 
 

@@ -30,6 +30,7 @@ from fsm_saga.plan.problems import Path, Problems
 from fsm_saga.plan.read import read_json
 from fsm_saga.plan.references import (
     StepUses,
+    Use,
     collect,
     collect_step,
     references_in,
@@ -72,11 +73,40 @@ def check_plan(
     Raises:
         PlanError: With every problem that `lint` finds.
     """
+    return checked(plan, catalogue, allowed=allowed, is_open=is_open, limits=limits).graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the checks of a sound plan found out that is of use afterwards.
+
+    Attributes:
+        graph: The order of its steps.
+        input_uses: Its references to inputs.
+    """
+
+    graph: PlanGraph
+    input_uses: tuple[Use, ...]
+
+
+def checked(
+    plan: Plan,
+    catalogue: Catalogue,
+    *,
+    allowed: Collection[str] | None = None,
+    is_open: bool = False,
+    limits: Limits = LIMITS,
+) -> Checked:
+    """Return what is known of a plan that has nothing wrong with it.
+
+    Raises:
+        PlanError: With every problem that `lint` finds.
+    """
     problems = Problems(limits)
-    graph = _lint(plan, catalogue, allowed, is_open, problems, limits)
-    if problems or graph is None:
+    found = _lint(plan, catalogue, allowed, is_open, problems, limits)
+    if problems or found is None:
         raise PlanError(problems)
-    return graph
+    return found
 
 
 def read_plan(
@@ -96,10 +126,10 @@ def read_plan(
     """
     reading = read_json(text, limits=limits)
     plan, problems = plan_of_reading(reading, limits)
-    graph: PlanGraph | None = None
+    found: Checked | None = None
     rules = Problems(limits)
     if plan is not None:
-        graph = _lint(plan, catalogue, allowed, False, rules, limits)
+        found = _lint(plan, catalogue, allowed, False, rules, limits)
     else:
         repaired, steps = parts_of_reading(reading)
         if repaired is not None:
@@ -109,9 +139,9 @@ def read_plan(
             for position, step in steps:
                 _lint_step(step, position, collect_step(step, position), calls, rules)
     problems.extend_elsewhere(rules)
-    if problems or plan is None or graph is None:
+    if problems or plan is None or found is None:
         raise PlanError(problems)
-    return plan, graph
+    return plan, found.graph
 
 
 def _lint(
@@ -121,8 +151,8 @@ def _lint(
     is_open: bool,
     problems: Problems,
     limits: Limits,
-) -> PlanGraph | None:
-    """Note everything that is wrong with a plan; return its graph if the steps have an order."""
+) -> Checked | None:
+    """Note everything that is wrong with a plan; return the rest if the steps have an order."""
     if not plan.steps and not is_open:
         problems.add("no-steps", "/steps", "The plan has no steps.", "Write at least one step.")
     if len(plan.steps) > limits.step_max:
@@ -133,9 +163,10 @@ def _lint(
     for position, step in enumerate(plan.steps):
         _lint_step(step, position, uses.steps[position], rules, problems)
     graph = order_problems(plan, catalogue, uses, problems)
-    if graph is not None:
-        problems.extend(pivot_problems(plan, catalogue, graph))
-    return graph
+    if graph is None:
+        return None
+    problems.extend(pivot_problems(plan, catalogue, graph))
+    return Checked(graph=graph, input_uses=uses.of_inputs)
 
 
 def _lint_step(

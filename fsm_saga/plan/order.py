@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from fsm_saga.core.references import STEP_PREFIX, ReferenceText, name_key, name_keys
 from fsm_saga.errors import Problem
 from fsm_saga.plan.graph import PlanGraph, declared_needs, graph_of, with_references
 from fsm_saga.plan.model import Plan
 from fsm_saga.plan.problems import Path, Problems, listed, shown
-from fsm_saga.plan.references import Use, Uses, collect, index_by_id, index_of
+from fsm_saga.plan.references import Use, Uses, index_by_id, index_of
 from fsm_saga.plan.schemas import lacks
 from fsm_saga.plan.way_back import Catalogue
 
@@ -225,19 +225,24 @@ def _reason(plan: Plan, waiting: int, awaited: int, uses: Uses) -> tuple[str, Pa
     return f"{mine} is listed after {other}", None
 
 
-def input_problems(plan: Plan) -> tuple[Problem, ...]:
+def input_problems(plan: Plan, uses: Iterable[Use]) -> tuple[Problem, ...]:
     """Return which references to inputs lead nowhere.
 
     Of all the rules only these depend on the values of the inputs: whoever remembers the
     verdict on a plan for others of its structure has to ask them again.
+
+    Args:
+        plan: The plan.
+        uses: Its references to inputs.
     """
     problems = Problems()
-    uses = collect(plan)
-    for use in uses.all:
-        if use.names.kind == "input":
-            _note_unknown_name(plan, uses, use, use.at, problems)
-            _note_missing_path(plan, {}, uses, use, use.at, problems)
+    for use in uses:
+        _note_unknown_name(plan, _NO_STEPS, use, use.at, problems)
+        _note_missing_path(plan, {}, _NO_STEPS, use, use.at, problems)
     return problems.as_tuple()
+
+
+_NO_STEPS = Uses(steps=(), index={}, by_id={})
 
 
 def note_late_reference(

@@ -34,6 +34,7 @@ _TEXT = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 _TEXTS = re.compile(_TEXT, re.DOTALL)
 _TEXTS_AND_COMMENTS = re.compile(rf"{_TEXT}|//[^\r\n]*+|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _BRACKETS = re.compile(r"[\[{]+|[\]}]+")
+_NO_MARKS = bytes(set(range(256)) - set(b'"\\[]{}'))
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRAY_COMMA = re.compile(r",[ \t\r\n]*[\]},]")
@@ -130,8 +131,10 @@ def _unwrap(text: str) -> str:
     body = text.strip(_WHITESPACE)
     if not body:
         _refuse("empty", "There is no plan in the text.", "Send one JSON object.")
+    if body[0] in '{["/':
+        return body
     fence = _FENCE.search(body)
-    if fence is None or body[0] in '{["/':
+    if fence is None:
         return body
     rest = body[fence.end() :]
     closing = _FENCE.search(rest)
@@ -281,7 +284,8 @@ def _check_structure(text: str, limits: Limits) -> None:
     The parser recurses, and everything after it takes time in proportion to the parts.
     """
     opened = text.count("{") + text.count("[")
-    if opened <= limits.depth_max and text.count(",") + opened < limits.value_max:
+    is_flat = opened <= limits.depth_max or _is_well_nested(text, limits.depth_max)
+    if is_flat and text.count(",") + opened < limits.value_max:
         return
     bare = _TEXTS.sub("", text)
     depth = 0
@@ -295,6 +299,23 @@ def _check_structure(text: str, limits: Limits) -> None:
     # Each value but the first in its object or list has a comma before it.
     if bare.count(",") + bare.count("{") + bare.count("[") >= limits.value_max:
         raise _StoppedError(_problem("too-many-values", _too_many(limits), _MANY_HINT))
+
+
+def _is_well_nested(text: str, depth_max: int) -> bool:
+    """Return whether a quick look shows that brackets close each other within so many levels.
+
+    It finds the texts by their quotes alone, so it says no to whatever has a backslash.
+    """
+    marks = text.encode("utf-8", "surrogatepass").translate(None, _NO_MARKS)
+    if b"\\" in marks:
+        return False
+    bare = b"".join(marks.split(b'"')[::2])
+    for _ in range(depth_max // 2):
+        if not bare:
+            return True
+        # Each of the two takes away one level at most.
+        bare = bare.replace(b"{}", b"").replace(b"[]", b"")
+    return not bare
 
 
 def _too_many(limits: Limits) -> str:

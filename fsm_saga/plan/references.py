@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from fsm_saga.core.limits import LIMITS
@@ -23,6 +24,9 @@ from fsm_saga.core.references import (
 from fsm_saga.errors import Problem
 from fsm_saga.plan.model import Plan, Rollback, Step
 from fsm_saga.plan.problems import Path, pointer, shown
+
+# Planners write the same references in plan after plan, and each is looked at several times.
+_scan = lru_cache(maxsize=2048)(scan)
 
 Place = Literal["params", "rollback"]
 Found = tuple[Path, str, ReferenceText | ReferenceRefused]
@@ -90,6 +94,11 @@ class Uses:
         """The well-formed references, step after step."""
         for each in self.steps:
             yield from each.found
+
+    @property
+    def of_inputs(self) -> tuple[Use, ...]:
+        """The well-formed references to inputs."""
+        return tuple(use for use in self.all if use.names.kind == "input")
 
     def source(self, use: Use) -> int | None:
         """Return the index of the step whose output a reference uses, if there is one."""
@@ -180,7 +189,7 @@ def _may_hold_reference(value: Any) -> bool:
 
 def _reference_at(text: str, path: Path) -> Iterator[Found]:
     try:
-        names = scan(text)
+        names = _scan(text)
     except ReferenceRefused as refused:
         yield path, text, refused
     else:

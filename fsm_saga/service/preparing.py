@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,18 @@ import orjson
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.program import Program
 from fsm_saga.errors import PlanError
-from fsm_saga.machine.compile import Declared, compile_plan, declare
-from fsm_saga.plan.lint import check_plan
+from fsm_saga.machine.compile import (
+    Declared,
+    compile_shared,
+    declare,
+    program_of,
+    structure_of,
+)
+from fsm_saga.machine.kept import Kept
+from fsm_saga.plan.lint import checked
 from fsm_saga.plan.model import Plan
 from fsm_saga.plan.order import input_problems
+from fsm_saga.plan.references import Use
 
 KEPT_MAX = 512
 
@@ -39,6 +46,18 @@ class Prepared:
     program: Program
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Structure:
+    """What plans have in common that differ only in task, goal and the values of inputs.
+
+    Nothing of the first such plan is in it but that.
+    """
+
+    declared: Declared
+    program: Program
+    input_uses: tuple[Use, ...]
+
+
 class Preparer:
     """Checks and compiles plans against one set of tools, remembering what it has seen.
 
@@ -49,10 +68,10 @@ class Preparer:
     def __init__(self, catalogue: Mapping[str, ToolFacts], allowed: Collection[str] | None) -> None:
         self._catalogue = catalogue
         self._allowed = allowed
-        self._declared: OrderedDict[tuple[str, bool], Declared] = OrderedDict()
+        self._structures: Kept[Hashable, _Structure] = Kept(KEPT_MAX)
         # Keyed by identity: a plan that is submitted many times is looked at once. The plan is
         # kept with its entry, so that its id cannot be given to another one.
-        self._prepared: OrderedDict[int, tuple[Plan, Prepared]] = OrderedDict()
+        self._prepared: Kept[int, tuple[Plan, Prepared]] = Kept(KEPT_MAX)
 
     def prepare(
         self,
@@ -85,28 +104,40 @@ class Preparer:
         if known is not None:
             return known[1]
         prepared = self._prepare(plan, is_open=False, undoes=None)
-        _keep(self._prepared, id(plan), (plan, prepared))
+        self._prepared.put(id(plan), (plan, prepared))
         return prepared
 
     def _prepare(self, plan: Plan, *, is_open: bool, undoes: Mapping[str, str] | None) -> Prepared:
         body: dict[str, Any] = orjson.loads(plan.canonical_json())
-        key = (_structure_key(body), is_open)
-        declared = self._declared.get(key)
-        if declared is None:
-            check_plan(plan, self._catalogue, allowed=self._allowed, is_open=is_open)
-            declared = declare(plan, self._catalogue)
-            _keep(self._declared, key, declared)
-        elif problems := tuple(input_problems(plan)):
+        # An undo of another saga is like no other plan: it is made of that saga's outputs.
+        shared = (
+            self._checked(plan, is_open, undoes) if undoes else self._known(plan, body, is_open)
+        )
+        return Prepared(
+            task_id=plan.task_id,
+            body=body,
+            declared=shared.declared,
+            program=program_of(shared.program, plan),
+        )
+
+    def _known(self, plan: Plan, body: Mapping[str, Any], is_open: bool) -> _Structure:
+        # The names of the inputs count: the checks look at them, and tell them in hints.
+        names = orjson.dumps(sorted(plan.inputs))
+        key = (hashlib.sha256(structure_of(body) + names).digest(), is_open)
+        known = self._structures.get(key)
+        if known is None:
+            known = self._checked(plan, is_open, None)
+            self._structures.put(key, known)
+        elif problems := input_problems(plan, known.input_uses):
             # The one verdict that hangs on the inputs' values: a path that leads into them.
             raise PlanError(problems)
-        program = compile_plan(plan, declared, is_open=is_open, undoes=undoes)
-        return Prepared(task_id=plan.task_id, body=body, declared=declared, program=program)
+        return known
 
-
-def _keep(kept: OrderedDict[Any, Any], key: object, value: object) -> None:
-    kept[key] = value
-    if len(kept) > KEPT_MAX:
-        kept.popitem(last=False)
+    def _checked(self, plan: Plan, is_open: bool, undoes: Mapping[str, str] | None) -> _Structure:
+        found = checked(plan, self._catalogue, allowed=self._allowed, is_open=is_open)
+        declared = declare(plan, self._catalogue)
+        program = compile_shared(plan, declared, is_open=is_open, undoes=undoes, graph=found.graph)
+        return _Structure(declared=declared, program=program, input_uses=found.input_uses)
 
 
 def _with(plan: Plan, task_id: str | None, inputs: Mapping[str, Any]) -> Plan:
@@ -124,9 +155,3 @@ def _renamed(prepared: Prepared, task_id: str) -> Prepared:
     text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     program = dataclasses.replace(prepared.program, plan_hash=hashlib.sha256(text).hexdigest())
     return Prepared(task_id=task_id, body=body, declared=prepared.declared, program=program)
-
-
-def _structure_key(body: Mapping[str, Any]) -> str:
-    shared = {key: body[key] for key in body if key not in ("task_id", "goal", "inputs")}
-    text = orjson.dumps([shared, sorted(body.get("inputs", ()))])
-    return hashlib.sha256(text).hexdigest()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fsm_saga.core.references import Template
 from fsm_saga.errors import PlanError
+from fsm_saga.plan.graph import build_graph
 from fsm_saga.plan.lint import check_calls, read_plan
 from fsm_saga.plan.model import Plan
 from fsm_saga.plan.references import index_of
@@ -94,6 +95,7 @@ def look(text: str | bytes) -> None:
         assert_says_why(refused)
     else:
         made, graph = read_plan(text, TOOLS)
+        assert graph == build_graph(made)
         assert Plan.read(made.canonical_json()) == made
         assert len(graph.order) == len(made.steps)
         assert_every_reference_can_be_bound(made)

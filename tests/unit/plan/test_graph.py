@@ -50,6 +50,15 @@ def largest_antichain(needs: Needs) -> int:
     )
 
 
+@given(NEEDS)
+def test_the_order_is_the_lowest_that_there_is(needs: Needs) -> None:
+    listed = tuple(tuple(one for one in each if one < at) for at, each in enumerate(needs))
+    for each in (needs, listed):
+        lowest = nx.lexicographical_topological_sort(as_networkx(each))
+        assert graph_of(each).order == tuple(lowest)
+    assert graph_of(listed).order == tuple(range(len(needs)))
+
+
 def test_a_plan_without_dependencies_is_a_chain() -> None:
     graph = build_graph(plan(*chain(4)))
     assert graph.needs == ((), (0,), (1,), (2,))

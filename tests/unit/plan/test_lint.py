@@ -12,7 +12,7 @@ import pytest
 from fsm_saga.core.limits import Limits
 from fsm_saga.errors import PlanError
 from fsm_saga.plan.graph import build_graph
-from fsm_saga.plan.lint import Call, check_calls, check_plan, lint, read_plan
+from fsm_saga.plan.lint import Call, check_calls, check_plan, checked, lint, read_plan
 from fsm_saga.plan.model import Plan
 from tests.unit.plan.builders import TEXT, TOOLS, chain, closed, plan, step, tool, tools
 
@@ -23,6 +23,13 @@ def refusals(error: PlanError) -> list[tuple[str, str]]:
 
 def text_of(*steps: dict[str, Any], **fields: Any) -> str:
     return json.dumps({"task_id": "t", "steps": steps, **fields})
+
+
+def test_what_the_checks_find_out_of_a_sound_plan_is_kept() -> None:
+    made = plan(step(1, params={"x": "$input.who"}), inputs={"who": "Ada"})
+    found = checked(made, TOOLS)
+    assert found.graph == build_graph(made)
+    assert [(use.step, use.text) for use in found.input_uses] == [(0, "$input.who")]
 
 
 def test_a_sound_plan_has_no_problems_and_a_graph() -> None:

@@ -134,8 +134,12 @@ def test_the_returned_graph_has_the_order_that_references_imply() -> None:
 
 def test_the_rules_that_depend_on_the_inputs_can_be_asked_alone() -> None:
     steps = [step(params={"x": "$input.who.name", "y": "$output.step_9"})]
-    assert input_problems(plan(*steps, inputs={"who": {"name": "Ada"}})) == ()
-    (problem,) = input_problems(plan(*steps, inputs={"who": "Ada"}))
+    made = plan(*steps, inputs={"who": {"name": "Ada"}})
+    uses = collect(made).of_inputs
+    assert [use.text for use in uses] == ["$input.who.name"]
+    assert input_problems(made, uses) == ()
+    (problem,) = input_problems(plan(*steps, inputs={"who": "Ada"}), uses)
     assert (problem.code, problem.pointer) == ("unknown-path", "/steps/0/params/x")
-    (problem,) = input_problems(plan(*steps))
+    assert "in the input 'who': 'Ada' has no 'name'" in problem.message
+    (problem,) = input_problems(plan(*steps), uses)
     assert problem.code == "unknown-input"

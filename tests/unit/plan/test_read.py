@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import re
 from collections import OrderedDict
 from datetime import date
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from fsm_saga.core.limits import LIMITS, Limits
 from fsm_saga.errors import PlanError
-from fsm_saga.plan.read import read_json, read_value
+from fsm_saga.plan.read import _is_well_nested, read_json, read_value
 
 SMALL = Limits(plan_bytes_max=100, depth_max=3, string_max=10, value_max=12, problem_max=3)
 
@@ -230,3 +231,29 @@ def test_a_small_value_that_is_vast_as_json_is_refused() -> None:
         read_value({"a": value})
     with pytest.raises(PlanError, match="too-large"):
         read_value({"a": ["x" * 60_000] * 20})
+
+
+MARKS = st.text('{}[]"\\,:1aé/* ', max_size=60)
+
+
+@given(MARKS | st.lists(st.sampled_from(["[", "]", "{", "}", '"', '"a"', "é"])).map("".join))
+def test_the_quick_look_at_the_nesting_never_says_yes_where_the_long_one_says_no(text: str) -> None:
+    depth = deepest = 0
+    for char in re.sub(r'"(?:[^"\\]|\\.)*+"?', "", text, flags=re.DOTALL):
+        depth += (char in "[{") - (char in "]}")
+        deepest = max(deepest, depth)
+    for limit in (2, 3, 4, 64):
+        assert not _is_well_nested(text, limit) or deepest <= limit
+
+
+def test_the_quick_look_at_the_nesting_is_enough_for_an_ordinary_plan() -> None:
+    value = {"a": [{"b": [[1, {}], "[[[", "}"]}] * 99}
+    assert _is_well_nested(json.dumps(value), LIMITS.depth_max)
+    assert codes(json.dumps(value | {"c": "\\[" * 99})) == []
+
+
+@pytest.mark.parametrize("rest", ['"x"', '"[[["', '"\\n"'])
+def test_many_brackets_are_counted_level_by_level(rest: str) -> None:
+    deep = '{"a": ' + "[" * 63 + rest + "]" * 63 + ', "b": ' + "[[[]]]}"
+    assert codes(deep) == []
+    assert codes(deep.replace("[" * 63, "[" * 64).replace("]" * 63, "]" * 64)) == ["too-deep"]
