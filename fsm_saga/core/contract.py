@@ -7,6 +7,7 @@ declaration cannot change a saga that is running.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,12 +40,24 @@ class ToolContract:
     read_only: bool = False
 
 
+class Standing(enum.StrEnum):
+    """What is known of whether a tool keeps what it declares."""
+
+    DECLARED = "declared only"
+    CERTIFIED = "certified"
+    PARTLY = "certified in part"
+    OUTDATED = "certificate outdated"
+    REFUTED = "refuted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFacts:
     """What the checks and the compiler know of a tool; never the code behind it.
 
     ``params_schema`` is a JSON Schema of type object; ``output_schema`` is None when the tool
-    does not declare what it returns. ``undo`` names the tool that undoes this one.
+    does not declare what it returns. ``undo`` names the tool that undoes this one. ``standing``
+    is what a certificate says of the contract, ``refuted`` the promises that it found broken;
+    neither changes what the compiler chooses.
     """
 
     name: str
@@ -54,3 +67,5 @@ class ToolFacts:
     contract: ToolContract = ToolContract()
     undo: str | None = None
     wants_context: bool = False
+    standing: Standing = Standing.DECLARED
+    refuted: tuple[str, ...] = ()

@@ -44,7 +44,16 @@ class CallRules:
         return facts
 
     def promises_at(self, step: Step, facts: ToolFacts, at: Path) -> None:
-        """Note if what a step's tool declares leans on tools that are missing or not allowed."""
+        """Note if what a step's tool declares is untrue, or leans on tools that are missing."""
+        if facts.refuted:
+            self._problems.add(
+                "broken-promise",
+                at,
+                f"The tool {shown(facts.name)} declares {listed(facts.refuted)}, and its "
+                "certificate says that it does not keep it.",
+                "The tool has to be mended and certified again, or to declare less; no other "
+                "plan will help.",
+            )
         check = facts.contract.check
         if check is not None and check not in self.catalogue:
             self._problems.add(

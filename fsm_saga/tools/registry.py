@@ -8,6 +8,7 @@ from typing import Any
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.errors import ToolsError
+from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.loading import load_tools, tools_of_module
 from fsm_saga.tools.python import Tool
 
@@ -23,6 +24,7 @@ class Registry:
     Args:
         tools: Functions decorated with ``@tool``, or modules that hold some.
         allow: The names that may be called, or None for all of them.
+        certificates: What is known of whether they keep their contracts, or None.
 
     Raises:
         ToolsError: If something is no tool, two tools share a name, or the annotations of one
@@ -41,6 +43,7 @@ class Registry:
         tools: Iterable[Tool[..., Any] | ModuleType] = (),
         *,
         allow: Collection[str] | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         if isinstance(allow, str):
             raise ToolsError(f"allow={allow!r} was refused: it is one text, not a list of names.")
@@ -55,8 +58,16 @@ class Registry:
         self._known = known
         self._tools = {n: tool for n, tool in known.items() if allow is None or n in allow}
         self._catalogue: Mapping[str, ToolFacts] = MappingProxyType(
-            {name: tool.facts for name, tool in self._tools.items()}
+            {
+                name: tool.facts if certificates is None else certificates.judged(tool.facts, known)
+                for name, tool in self._tools.items()
+            }
         )
+
+    @property
+    def known(self) -> Mapping[str, Tool[..., Any]]:
+        """Every tool by name, those that are not allowed included."""
+        return MappingProxyType(self._known)
 
     @property
     def catalogue(self) -> Mapping[str, ToolFacts]:

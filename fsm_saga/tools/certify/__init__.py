@@ -6,7 +6,7 @@ part in a saga. Read ``checks.py`` first: what is tried; then ``certificate.py``
 
 from __future__ import annotations
 
-from fsm_saga.tools.certify.certifying import certify_tool
+from fsm_saga.tools.certify.certifying import certificate_of, certify_tool
 from fsm_saga.tools.certify.report import CallMade, CheckResult, Promise, Report, Verdict
 from fsm_saga.tools.certify.trial import Samples
 
@@ -17,5 +17,6 @@ __all__ = [
     "Report",
     "Samples",
     "Verdict",
+    "certificate_of",
     "certify_tool",
 ]

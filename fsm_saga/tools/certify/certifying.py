@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fsm_saga.core.contract import ToolContract, ToolFacts
 from fsm_saga.errors import CommandError
 from fsm_saga.ports import ToolRunner
+from fsm_saga.tools.certificates import Certificate, contract_parts, fingerprint_of
 from fsm_saga.tools.certify import checks
 from fsm_saga.tools.certify.checks import Found, Listed, Witness
 from fsm_saga.tools.certify.report import CheckResult, Promise, Report, Verdict
 from fsm_saga.tools.certify.trial import TIMEOUT_S, CannotTellError, Samples, Trial
+from fsm_saga.tools.python import Tool
 
 
 async def certify_tool(
@@ -57,6 +61,41 @@ async def certify_tool(
             )
         )
     return Report(tool=name, contract=facts.contract, results=tuple(results))
+
+
+def certificate_of(
+    report: Report,
+    tools: Mapping[str, Tool[..., Any]],
+    *,
+    undo: str | None,
+    at: datetime.datetime,
+    version: str,
+) -> Certificate:
+    """Return what a report leaves for those who compile plans.
+
+    Args:
+        report: What was found.
+        tools: The tools that were there, by name.
+        undo: The undo that was tried, where the tool declares none.
+        at: When.
+        version: Of fsm_saga.
+    """
+    return Certificate(
+        tool=report.tool,
+        undo=undo,
+        fingerprint=fingerprint_of(report.tool, tools, undo=undo),
+        contract=contract_parts(report.contract),
+        proven=report.proven,
+        broken=report.broken,
+        untried=report.untried,
+        extra=report.extra,
+        checks=tuple(
+            {"name": each.name, "promise": each.promise, "verdict": each.verdict, "why": each.why}
+            for each in report.results
+        ),
+        certified_at=at,
+        version=version,
+    )
 
 
 async def _first_calls(trial: Trial) -> Witness:
