@@ -76,10 +76,10 @@ def decide(saga: Saga, event: e.Event) -> Decision:
 def advance(work: Work) -> None:
     """Drive the saga machine until it rests: launch, turn round, undo, or call a person."""
     draft = work.draft
-    # Each round either comes to rest or writes a record that settles a step or moves the saga;
-    # the bound is generous and exists so that a bug stops instead of spinning.
+    # A round does all that can be done in one phase; another is due only if the saga has moved, or
+    # if a step failed at once. The bound is generous: a bug shall stop instead of spinning.
     for _round in range(4 * len(draft.steps) + 8):
-        before = draft.position
+        before = draft.state.phase, draft.failing
         match draft.state.phase:
             case Phase.EXECUTING:
                 _advance_forward(work)
@@ -87,7 +87,7 @@ def advance(work: Work) -> None:
                 _advance_backward(work)
             case _:
                 return
-        if draft.position == before:
+        if (draft.state.phase, draft.failing) == before:
             return
     broken(f"saga {draft.saga_id!r} does not come to rest in {draft.state}")
 

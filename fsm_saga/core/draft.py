@@ -7,7 +7,7 @@ recovered one cannot differ (INV-6).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import astuple, replace
@@ -17,6 +17,7 @@ from fsm_saga.core.guards import Facts, WayBack
 from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import Record
+from fsm_saga.core.references import JSON
 from fsm_saga.core.saga import WAITING_STEP, Saga, StepState
 from fsm_saga.core.states import (
     Outcome,
@@ -25,6 +26,18 @@ from fsm_saga.core.states import (
     StepEvent,
     StepStatus,
 )
+
+# Which sets a step of each status is in: running, succeeded, uncleared, undoing, awaiting, stuck.
+# A success counts unless its output is bad, and has to be cleared only if it has an effect.
+_SETS_OF: Mapping[StepStatus, tuple[int, int, int, int, int, int]] = {
+    StepStatus.RUNNING: (1, 0, 1, 0, 0, 0),
+    StepStatus.SUCCEEDED: (0, 1, 1, 0, 0, 0),
+    StepStatus.DOUBTFUL: (0, 0, 1, 0, 0, 0),
+    StepStatus.COMPENSATING: (0, 0, 1, 1, 0, 0),
+    StepStatus.AWAITING_APPROVAL: (0, 0, 0, 0, 1, 0),
+    StepStatus.STUCK: (0, 0, 1, 0, 0, 1),
+}
+_NO_SET = (0, 0, 0, 0, 0, 0)
 
 
 def refusal_settles(step: StepState, contract: ToolContract) -> bool:
@@ -95,34 +108,30 @@ class Draft(Struct):
         self._file(index, state)
 
     def _file(self, index: int, state: StepState) -> None:
-        bit = 1 << index
-        keep = ~bit
-        self.running &= keep
-        self.succeeded &= keep
-        self.uncleared &= keep
-        self.undoing &= keep
-        self.awaiting &= keep
-        self.stuck &= keep
-        match state.status:
-            case StepStatus.RUNNING:
-                self.running |= bit
-                self.uncleared |= bit
-            case StepStatus.SUCCEEDED:
-                if not state.has_bad_output:
-                    self.succeeded |= bit
-                self.uncleared |= bit & self.program.effectful
-            case StepStatus.DOUBTFUL:
-                self.uncleared |= bit
-            case StepStatus.COMPENSATING:
-                self.undoing |= bit
-                self.uncleared |= bit
-            case StepStatus.STUCK:
-                self.stuck |= bit
-                self.uncleared |= bit
-            case StepStatus.AWAITING_APPROVAL:
-                self.awaiting |= bit
-            case _:
-                pass
+        keep = ~(1 << index)
+        status = state.status
+        running, succeeded, uncleared, undoing, awaiting, stuck = _SETS_OF.get(status, _NO_SET)
+        if status is StepStatus.SUCCEEDED:
+            succeeded = not state.has_bad_output
+            uncleared = self.program.effectful >> index & 1
+        self.running = self.running & keep | running << index
+        self.succeeded = self.succeeded & keep | succeeded << index
+        self.uncleared = self.uncleared & keep | uncleared << index
+        self.undoing = self.undoing & keep | undoing << index
+        self.awaiting = self.awaiting & keep | awaiting << index
+        self.stuck = self.stuck & keep | stuck << index
+
+    def output_of(self, index: int) -> JSON:
+        """Return what the step returned.
+
+        Raises:
+            LookupError: If it has not succeeded and nobody vouched for it. The checks of a plan see
+                to it that no reference is looked up before.
+        """
+        step = self.steps[index]
+        if step.status is not StepStatus.SUCCEEDED and step.settled_by is None:
+            raise LookupError(index)
+        return step.output
 
     def way_back(self) -> WayBack:
         """Return whether what was done can still be undone (INV-12)."""

@@ -15,7 +15,7 @@ from fsm_saga.core import records as r
 from fsm_saga.core.draft import APPLY, Draft, Handler
 from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import Program
-from fsm_saga.core.saga import WAITING_STEP, Saga, UndoState
+from fsm_saga.core.saga import WAITING_STEP, Saga, StepState, UndoState
 from fsm_saga.core.states import (
     Direction,
     Outcome,
@@ -86,7 +86,7 @@ def _moved(draft: Draft, record: r.SagaMoved) -> None:
         case Phase.EXECUTING:
             if before.phase is Phase.PENDING and draft.program.deadline_s is not None:
                 draft.deadline_at = record.at + draft.program.deadline_s
-        case Phase.COMPENSATING | Phase.NEEDS_HUMAN:
+        case Phase.COMPENSATING | Phase.NEEDS_HUMAN if draft.awaiting:
             _each(draft, StepStatus.AWAITING_APPROVAL, StepEvent.APPROVAL_WITHDRAWN)
         case Phase.FAILED:
             _each(draft, StepStatus.AWAITING_APPROVAL, StepEvent.SKIPPED)
@@ -137,26 +137,21 @@ def _approval_denied(draft: Draft, record: r.ApprovalDenied) -> None:
 
 @_folds(r.ActionStarted)
 def _action_started(draft: Draft, record: r.ActionStarted) -> None:
+    """Begin the step anew; of what was before, the attempts are counted and an approval stays."""
     old = draft.steps[record.step]
-    step = replace(
-        old,
+    step = StepState(
         status=StepStatus.RUNNING,
         attempts=old.attempts + 1,
-        budget_from=old.attempts,
         req_id=record.req_id,
         revision=record.revision,
         params=record.params,
-        undo_params=record.undo_params,
-        not_after=record.not_after,
-        started_at=record.at,
         awaited=Direction.DO,
-        expires_at=None,
-        error=None,
-        was_refused=False,
-        is_doubted=False,
-        check_attempts=0,
-        retry_at=None,
-        wait_until=None,
+        budget_from=old.attempts,
+        started_at=record.at,
+        not_after=record.not_after,
+        digest=old.digest,
+        approved_by=old.approved_by,
+        undo_params=record.undo_params,
     )
     event = StepEvent.RESENT if old.status is StepStatus.REJECTED else StepEvent.LAUNCHED
     draft.step_event(record.step, event, step)

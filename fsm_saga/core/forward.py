@@ -18,27 +18,10 @@ from fsm_saga.core.effects import CallTool
 from fsm_saga.core.guards import WayBack
 from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import CallSpec, StepSpec
-from fsm_saga.core.references import ReferenceMissing
+from fsm_saga.core.references import JSON, ReferenceMissing
 from fsm_saga.core.retry import next_attempt_delay_s
-from fsm_saga.core.saga import StepState
 from fsm_saga.core.states import Direction, DoubtExit, Phase, SagaEvent, StepStatus
 from fsm_saga.core.work import Work
-
-
-class _Outputs(dict[int, Any]):
-    """The recorded outputs, looked up in the draft when asked for."""
-
-    __slots__ = ("steps",)
-
-    def __init__(self, steps: list[StepState], fresh: Mapping[int, Any] | None = None) -> None:
-        super().__init__(fresh or ())
-        self.steps = steps
-
-    def __missing__(self, index: int) -> Any:  # noqa: ANN401  # a JSON value
-        step = self.steps[index]
-        if step.status is not StepStatus.SUCCEEDED and step.settled_by is None:
-            raise LookupError(index)
-        return step.output
 
 
 def launch_ready(work: Work, candidates: Iterable[int]) -> None:
@@ -53,19 +36,18 @@ def launch_ready(work: Work, candidates: Iterable[int]) -> None:
 
 
 def _launch(work: Work, index: int) -> None:
-    spec = work.spec(index)
+    spec, draft = work.spec(index), work.draft
     try:
-        params = spec.action.params.resolve(_Outputs(work.draft.steps), work.draft.program.inputs)
-        if spec.undo is not None and not spec.undo_needs_output:
-            # A step whose undo cannot even be written down is not started at all.
-            resolve_undo(work, index)
+        params = spec.action.params.resolve(draft.output_of, draft.program.inputs)
+        # A step whose undo cannot even be written down is not started at all.
+        undo_params = undo_known_before(work, index)
     except ReferenceMissing as missing:
         work.write(r.ActionRejected(at=work.at, step=index, error=str(missing), was_sent=False))
         return
     if spec.approval_expires_s is None:
-        start_action(work, index, params)
+        start_action(work, index, params, undo_params)
         return
-    digest = ids.approval_digest(work.draft.saga_id, index, spec.action.tool, params)
+    digest = ids.approval_digest(draft.saga_id, index, spec.action.tool, params)
     expires_at = work.at + spec.approval_expires_s
     work.write(
         r.ApprovalRequested(
@@ -88,19 +70,30 @@ def resolve_undo(
     undo = work.spec(index).undo
     if undo is None:
         return None
-    outputs = _Outputs(work.draft.steps, fresh)
-    params: Mapping[str, Any] = undo.params.resolve(outputs, work.draft.program.inputs)
+    recorded = work.draft.output_of
+
+    def output_of(step: int) -> JSON:
+        return fresh[step] if fresh is not None and step in fresh else recorded(step)
+
+    params: Mapping[str, Any] = undo.params.resolve(output_of, work.draft.program.inputs)
     return params
 
 
+def undo_known_before(work: Work, index: int) -> Mapping[str, Any] | None:
+    """Return the params of the undo if they do not need what the action will return, else None."""
+    return None if work.spec(index).undo_needs_output else resolve_undo(work, index)
+
+
 def start_action(
-    work: Work, index: int, params: Mapping[str, Any], *, revision: int | None = None
+    work: Work,
+    index: int,
+    params: Mapping[str, Any],
+    undo_params: Mapping[str, Any] | None,
+    *,
+    revision: int | None = None,
 ) -> None:
     """Write the intent of a step's first send, with the params that every resend will use."""
     spec = work.spec(index)
-    undo_params = None
-    if spec.undo is not None and not spec.undo_needs_output:
-        undo_params = resolve_undo(work, index)
     if revision is None:
         revision = work.step(index).revision
     rid = ids.req_id(work.draft.call_scope, index, Direction.DO, revision)

@@ -9,8 +9,6 @@ from typing import Any
 
 from fsm_saga.core.states import Direction
 
-_SEPARATOR = b"\x1f"
-
 
 def req_id(scope: str, step: int, direction: Direction, revision: int, call: int = 0) -> str:
     """Return the id under which a tool sees one call, on every retry and after every crash.
@@ -26,11 +24,10 @@ def req_id(scope: str, step: int, direction: Direction, revision: int, call: int
         >>> req_id("trip-7", 0, Direction.DO, 0) == req_id("trip-7", 0, Direction.UNDO, 0)
         False
     """
-    tail = f"\x1f{step}\x1f{direction}\x1f{revision}\x1f{call}".encode()
-    name = scope.encode()
     # The length in front keeps an id that itself holds separators from posing as another saga.
-    text = str(len(name)).encode() + _SEPARATOR + name + tail
-    return "r" + hashlib.blake2b(text, digest_size=16).hexdigest()
+    length = len(scope.encode())
+    text = f"{length}\x1f{scope}\x1f{step}\x1f{direction}\x1f{revision}\x1f{call}"
+    return "r" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def canonical_json(value: object) -> bytes:

@@ -17,7 +17,13 @@ from fsm_saga.core.backward import (
     undo_of,
 )
 from fsm_saga.core.draft import Draft
-from fsm_saga.core.forward import may_resend, resolve_undo, send_action, start_action
+from fsm_saga.core.forward import (
+    may_resend,
+    resolve_undo,
+    send_action,
+    start_action,
+    undo_known_before,
+)
 from fsm_saga.core.guards import WayBack
 from fsm_saga.core.invariants import broken
 from fsm_saga.core.program import StepSpec
@@ -132,7 +138,7 @@ def approval_answered(work: Work, event: e.ApprovalAnswered) -> None:
             at=work.at, step=event.step, digest=step.digest or "", by=event.by, note=event.note
         )
     )
-    start_action(work, event.step, params)
+    start_action(work, event.step, params, undo_known_before(work, event.step))
 
 
 def human_answered(work: Work, event: e.HumanAnswer) -> None:
@@ -177,7 +183,8 @@ def _retried(work: Work, event: e.RetryAsked) -> None:
         start_undo_call(work, index, tool, params, call=undo.call, revision=revision)
         return
     if step.status is StepStatus.REJECTED:
-        start_action(work, index, step.params or {}, revision=step.revision + 1)
+        undo_params = undo_known_before(work, index)
+        start_action(work, index, step.params or {}, undo_params, revision=step.revision + 1)
         return
     work.write(
         r.AttemptStarted(at=work.at, step=index, direction=Direction.DO, attempt=step.attempts + 1)

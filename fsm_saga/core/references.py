@@ -241,7 +241,8 @@ class _Lookup:
             except LookupError:
                 raise self._missing("the step has no recorded output") from None
         for depth, segment in enumerate(path):
-            if isinstance(value, Mapping):
+            # A dict is asked for by name first: an abstract class takes longer to answer.
+            if type(value) is dict or isinstance(value, Mapping):
                 if segment not in value:
                     raise self._missing(_absent(value, segment, self._place(path[:depth])))
                 value = value[segment]

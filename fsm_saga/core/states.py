@@ -42,7 +42,7 @@ class SagaState(NamedTuple):
     count: int = 0  # type: ignore[assignment]  # hides tuple.count, which nothing calls
 
     def __str__(self) -> str:
-        return f"{self.phase}({self.count})" if self.phase in COUNTED_PHASES else str(self.phase)
+        return _state_text(self)
 
     @property
     def is_final(self) -> bool:
@@ -57,6 +57,12 @@ class SagaState(NamedTuple):
             ValueError: If the text names no state.
         """
         return _parse_state(text)
+
+
+@lru_cache(maxsize=4096)
+def _state_text(state: SagaState) -> str:
+    phase = state.phase
+    return f"{phase}({state.count})" if phase in COUNTED_PHASES else str(phase)
 
 
 @lru_cache(maxsize=4096)

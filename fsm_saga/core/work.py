@@ -11,8 +11,8 @@ from fsm_saga.core.effects import Effect, WakeAt
 from fsm_saga.core.program import Program, StepSpec
 from fsm_saga.core.records import Record, SagaMoved
 from fsm_saga.core.saga import Saga, StepState
-from fsm_saga.core.states import Outcome, Phase, SagaEvent, SagaState, StepStatus
-from fsm_saga.core.table import Verdict, VerdictKind
+from fsm_saga.core.states import COUNTED_PHASES, Outcome, Phase, SagaEvent, SagaState, StepStatus
+from fsm_saga.core.table import Verdict
 
 
 class Decision(Struct, frozen=True):
@@ -93,8 +93,8 @@ class Work:
         draft = self.draft
         verdict = draft.program.table.verdict(draft.state, event, draft.facts())
         target = verdict.target
-        if verdict.kind is VerdictKind.MOVE and target is not None and target != draft.state:
-            outcome = self._outcome(target)
+        if target is not None and target != draft.state:
+            outcome = None if target.phase in COUNTED_PHASES else self._outcome(target)
             self.write(
                 SagaMoved(at=self.at, event=event, state=str(target), outcome=outcome, cause=cause)
             )

@@ -12,7 +12,6 @@ from fsm_saga.core import events as e
 from fsm_saga.core import records as r
 from fsm_saga.core.decide import decide
 from fsm_saga.core.effects import CallTool, WakeAt
-from fsm_saga.core.states import Direction
 from fsm_saga.core.work import Work
 from fsm_saga.errors import EventRefusedError, InvariantBrokenError
 from tests.support.play import CHECK, UNDO, Play
@@ -60,9 +59,7 @@ def test_a_saga_that_never_comes_to_rest_is_a_bug_and_not_a_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def spin(work: Work) -> None:
-        work.write(
-            r.ReplyIgnored(at=work.at, step=0, direction=Direction.DO, outcome="", detail="")
-        )
+        work.draft.failing ^= 1
 
     saga = Play(TWO).saga
     monkeypatch.setattr(decide_module, "_advance_forward", spin)

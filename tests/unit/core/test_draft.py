@@ -82,6 +82,21 @@ def test_a_record_that_nobody_knows_is_a_bug() -> None:
         Draft.of(Play("1 a / ua").saga).apply(Invented(at=0.0))
 
 
+# --- outputs -------------------------------------------------------------------------------------
+
+
+def test_a_step_has_an_output_once_it_succeeded_or_a_person_vouched_for_it() -> None:
+    steps = [
+        StepState(status=StepStatus.SUCCEEDED, output=1),
+        StepState(status=StepStatus.COMPENSATED, output=2, settled_by="ann"),
+        StepState(status=StepStatus.RUNNING, output=3),
+    ]
+    draft = Draft.of(replace(Play(PIVOT).saga, steps=tuple(steps)))
+    assert [draft.output_of(index) for index in range(2)] == [1, 2]
+    with pytest.raises(LookupError):
+        draft.output_of(2)
+
+
 # --- the way back --------------------------------------------------------------------------------
 
 

@@ -6,9 +6,8 @@ import pytest
 
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.effects import WakeAt
-from fsm_saga.core.forward import _Outputs, is_remembered, send_check
-from fsm_saga.core.saga import StepState
-from fsm_saga.core.states import Direction, StepStatus
+from fsm_saga.core.forward import is_remembered, send_check
+from fsm_saga.core.states import Direction
 from fsm_saga.core.work import Work
 from fsm_saga.errors import InvariantBrokenError
 from tests.support.play import CHECK, UNDO, Play
@@ -80,19 +79,6 @@ def test_a_reference_to_a_step_that_a_person_vouched_for_finds_its_output() -> N
     play.unknown(1)
     play.supply(1, {"id": "P"})
     assert play.call(2).params == {"x": "P"}
-
-
-def test_a_step_has_an_output_once_it_succeeded_or_a_person_vouched_for_it() -> None:
-    """The checks of a plan see to it that no reference is looked up before."""
-    steps = [
-        StepState(status=StepStatus.SUCCEEDED, output=1),
-        StepState(status=StepStatus.COMPENSATED, output=2, settled_by="ann"),
-        StepState(status=StepStatus.RUNNING, output=3),
-    ]
-    outputs = _Outputs(steps, {2: "fresh"})
-    assert [outputs[index] for index in range(3)] == [1, 2, "fresh"]
-    with pytest.raises(LookupError):
-        _Outputs(steps)[2]
 
 
 def test_an_approval_is_asked_for_with_the_resolved_params_and_a_time() -> None:
