@@ -121,10 +121,10 @@ class Client:
                 continue
             self._accepted()
 
-    async def _run(self, engine: Engine) -> Any:  # noqa: ANN401  # whatever the engine returns
+    async def _run(self, engine: Engine) -> Any:  # whatever the engine returns
         return await engine.submit(self.sketch.plan, task_id=self.saga_id)
 
-    async def _open(self, engine: Engine) -> Any:  # noqa: ANN401  # as above
+    async def _open(self, engine: Engine) -> Any:  # as above
         count = int(3 * self._draw[7])
         body = self._body(count)
         return await engine.submit_open(Plan.of(body))
@@ -142,7 +142,7 @@ class Client:
     async def _ignore(self, work: Awaitable[Any]) -> None:
         await work
 
-    async def _ask(self, work: Callable[[Engine], Awaitable[Any]], draw: Draw) -> Any:  # noqa: ANN401
+    async def _ask(self, work: Callable[[Engine], Awaitable[Any]], draw: Draw) -> Any:
         """Have one of the nodes that believe to lead do something; None if nothing is heard."""
         leading = [node for node in self._nodes if node.engine is not None]
         if not leading:
@@ -168,10 +168,10 @@ class Client:
             count = len(saga.steps)
             base, grown = self._body(count), self._body(count + 1)
 
-            async def grow(engine: Engine, base: Any = base, grown: Any = grown) -> Any:  # noqa: ANN401
+            async def grow(engine: Engine, base: Any = base, grown: Any = grown) -> Any:
                 return await engine.grow(saga_id, Plan.of(grown), base=Plan.of(base))
 
-            async def close(engine: Engine) -> Any:  # noqa: ANN401  # as above
+            async def close(engine: Engine) -> Any:  # as above
                 return await engine.close_plan(saga_id)
 
             if saga.state.phase not in (Phase.PENDING, Phase.EXECUTING):
@@ -197,7 +197,9 @@ class Client:
         number = int(10_000 * self._draw[7])
         steps = more_steps(number, len(self._plan.steps))
         found = await self._say(Answer(kind="amend", value=steps), f"amend.{self.saga_id}")
-        self._world.counts[f"amend {'refused' if isinstance(found, FsmSagaError) else 'asked'}"] += 1
+        self._world.counts[
+            f"amend {'refused' if isinstance(found, FsmSagaError) else 'asked'}"
+        ] += 1
 
     # Deciding.
 
@@ -299,7 +301,7 @@ class Client:
                 found.append((index, choice, value))
         return found or by_hand
 
-    async def _say(self, answer: Answer, name: str) -> Any:  # noqa: ANN401  # what the engine says
+    async def _say(self, answer: Answer, name: str) -> Any:  # what the engine says
         """Bring an answer to a coordinator, or leave it in the store for the one that leads."""
         world, saga_id = self._world, self.saga_id
         draw = world.chance.draw(f"say.{name}")

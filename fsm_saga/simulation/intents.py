@@ -21,9 +21,10 @@ class Intent:
     Attributes:
         purpose: Saga, step, direction, revision, and index in a compensation of several calls.
         attempts: How many sends are durably ordered.
+        sent: The latest of them that went out.
     """
 
-    __slots__ = ("attempts", "not_after", "params", "purpose", "tool", "undoes")
+    __slots__ = ("attempts", "not_after", "params", "purpose", "sent", "tool", "undoes")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Intent:
         self.undoes = undoes
         self.not_after = not_after
         self.attempts = 1
+        self.sent = 0
 
 
 class Intents:
@@ -54,6 +56,11 @@ class Intents:
         """Return the tool that the call of this req_id was meant for."""
         found = self._by_id.get(req_id)
         return None if found is None else found.tool
+
+    def is_unsent(self, req_id: str) -> bool:
+        """Return whether a send of this req_id is durably ordered and has not gone out."""
+        found = self._by_id.get(req_id)
+        return found is not None and found.sent < found.attempts
 
     def note(self, draft: Draft, record: Record, broken: Broken) -> None:
         """Take in what a record orders; ``draft`` is the saga before it."""
@@ -88,7 +95,9 @@ class Intents:
                 found = self._by_id.get(rid or "")
                 if found is not None:
                     if record.attempt != found.attempts + 1:
-                        message = f"{found.purpose}: attempt {record.attempt} after {found.attempts}"
+                        message = (
+                            f"{found.purpose}: attempt {record.attempt} after {found.attempts}"
+                        )
                         broken("R4", message)
                     found.attempts = record.attempt
             case _:
@@ -119,6 +128,7 @@ class Intents:
         if intent is None:
             broken("W1", f"{name} is sent under a req_id of which no durable intent speaks")
             return
+        intent.sent = max(intent.sent, request.attempt)
         here = (saga_id, request.step, request.direction)
         if intent.purpose[:3] != here or intent.purpose[4] != request.call:
             broken("X2", f"{name} is sent under the req_id of {intent.purpose}")

@@ -51,7 +51,9 @@ def _judge_stored(world: World, storage: Storage, saga: Saga) -> None:
         world.broken("W6", f"{saga.saga_id} cannot be read again: {error}")
         return
     if not is_same(stored, saga):
-        world.broken("W6", f"{saga.saga_id}: its bytes say {stored.state}, its writers {saga.state}")
+        world.broken(
+            "W6", f"{saga.saga_id}: its bytes say {stored.state}, its writers {saga.state}"
+        )
     limit = RECORDS_PER_STEP_MAX * (len(saga.steps) + 1)
     if journal.length > limit:
         world.broken("V6", f"{saga.saga_id} took {journal.length} records, more than {limit}")

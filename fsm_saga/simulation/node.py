@@ -151,9 +151,7 @@ class Node:
         store = SimStore(self, epoch)
         runner = SimRunner(self, epoch)
         clock = SimClock(self)
-        coordinator = Coordinator(
-            store, runner, clock, NodeTasks(process), active_max=ACTIVE_MAX
-        )
+        coordinator = Coordinator(store, runner, clock, NodeTasks(process), active_max=ACTIVE_MAX)
         runner.coordinator = coordinator
         coordinator.listeners.append(self._told)
         engine = Engine(store, runner, clock, coordinator, allowed=None)

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fsm_saga.core.contract import ToolContract, ToolFacts
-from fsm_saga.errors import PlanError
 from fsm_saga.plan.graph import build_graph
 from fsm_saga.plan.lint import lint
 from fsm_saga.plan.model import Plan
@@ -37,8 +36,18 @@ _CONTRACTS: Mapping[str, ToolContract] = {
     "undo_forgets": ToolContract(retention_s=RETENTION_S),
     AMENDS: ToolContract(),
 }
-_ACTIONS = ("keeps", "fences", "checks", "checks_hard", "expires", "forgets", "forgets_fenced")
-_ACTIONS += ("wavers", "wavers_fenced", "bare")
+_ACTIONS: tuple[str, ...] = (
+    "keeps",
+    "fences",
+    "checks",
+    "checks_hard",
+    "expires",
+    "forgets",
+    "forgets_fenced",
+    "wavers",
+    "wavers_fenced",
+    "bare",
+)
 _WEIGHTS = (4, 5, 2, 2, 2, 1, 2, 2, 2, 1)
 TIMED = frozenset({"expires", "forgets", "forgets_fenced", "undo_forgets"})
 """Tools whose promises hang on the clocks being roughly right."""

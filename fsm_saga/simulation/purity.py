@@ -52,7 +52,7 @@ def pure() -> Iterator[None]:
 
 
 def _refusing(name: str, real: Callable[..., Any], owner: int) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # stands for any function
+    def refuse(*args: Any, **kwargs: Any) -> Any:  # stands for any function
         if threading.get_ident() != owner:
             return real(*args, **kwargs)
         raise ImpureError(f"{name} was called in a simulated run, which could not be repeated.")

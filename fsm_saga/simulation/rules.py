@@ -64,7 +64,7 @@ def _action_started(
                 findings.broken("X3", index, f"it starts although step {other} has failed")
 
 
-def _has_failed(step: Any) -> bool:  # noqa: ANN401  # the core's own state of a step
+def _has_failed(step: Any) -> bool:  # the core's own state of a step
     failed = (StepStatus.REJECTED, StepStatus.DOUBTFUL, StepStatus.STUCK)
     return step.status in failed or step.has_bad_output
 

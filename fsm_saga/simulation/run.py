@@ -65,8 +65,7 @@ class Run:
         draw = world.chance.draw("setup")
         count = 1 + (draw[0] > 0.3) + (draw[0] > 0.75)
         self.nodes = [
-            Node(f"n{index}", world, self.storage, self.tools, self.watch)
-            for index in range(count)
+            Node(f"n{index}", world, self.storage, self.tools, self.watch) for index in range(count)
         ]
         self.trouble = Trouble(world, self.storage, self.nodes, self.watch)
         self.clients = self._clients(draw)
@@ -135,7 +134,9 @@ class Run:
 
     def _bound_s(self) -> float:
         watched = self.watch.sagas.values()
-        return self.trouble.longest_s + max((bound_s(w.saga.program) for w in watched), default=60.0)
+        return self.trouble.longest_s + max(
+            (bound_s(w.saga.program) for w in watched), default=60.0
+        )
 
     def _judge_liveness(self) -> None:
         for saga_id, client in self.clients.items():
@@ -145,7 +146,7 @@ class Run:
                 self.world.broken("V1", f"{saga_id} is {state} and does not come to an end")
 
 
-def _raise_failure(task: Any) -> None:  # noqa: ANN401  # a task of any kind
+def _raise_failure(task: Any) -> None:  # a task of any kind
     if not task.cancelled():
         task.result()
 
@@ -163,5 +164,3 @@ def run_seed(seed: int, *, only: frozenset[str] | None = None) -> Verdict:
             return run.run()
         finally:
             run.world.loop.close()
-
-

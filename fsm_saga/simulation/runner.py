@@ -133,12 +133,12 @@ class SimRunner:
 
     def _arrive(self, call: _Call, name: str, draw: Draw) -> None:
         world, request = self._world, call.request
+        deduped = world.counts["action deduped"]
         outcome = self._tools.arrive(request, call.saga_id, sent_at=call.sent_at)
         if outcome is None:
             return
-        is_dead = self._process is None or self._process.is_dead
-        if is_dead and request.direction is not Direction.CHECK:
-            world.counts["reply to a dead coordinator"] += 1
+        if world.counts["action deduped"] > deduped and not leads(self._node.storage, self._epoch):
+            world.counts["stale leader's call deduped"] += 1
         is_cut = world.loop.time() < self._node.tools_cut_until
         if is_cut or world.happens("reply-lost", name, draw[1]):
             return
@@ -151,7 +151,7 @@ class SimRunner:
     def _reply(self, call: _Call, name: str, outcome: CallOutcome, draw: Draw) -> None:
         world, request = self._world, call.request
         world.in_flight -= 1
-        process = self._process
+        process, node = self._process, self._node
         if process is None or process.is_dead:
             return
         if request.direction is Direction.UNDO and outcome.kind is OutcomeKind.OK:
@@ -159,6 +159,7 @@ class SimRunner:
                 world.counts["action held until its undo was acknowledged"] += 1
                 release()
         if not call.reply.done() and not call.is_over:
+            node.watch.replied(call.saga_id, request.step)
             call.reply.set_result(outcome)
         elif world.happens("late-reply", name, draw[4]):
             self._late_reply(call, outcome, name, draw)

@@ -96,6 +96,7 @@ class SimStore:
         self._node = node
         self._storage = node.storage
         self._epoch = epoch
+        self._unknown: dict[str, int] = {}
 
     @property
     def url(self) -> str:
@@ -136,7 +137,11 @@ class SimStore:
         if world.happens("store-conflict", name, conflict):
             await asyncio.sleep(QUICK_S[1])
             raise ConflictError(f"Somebody appended to saga {saga_id!r} first.")
-        refusal = await ask_storage(node, f"append.{saga_id}", execute, on_reply=told)
+        try:
+            refusal = await ask_storage(node, f"append.{saga_id}", execute, on_reply=told)
+        except StoreUnavailableError:
+            self._unknown[saga_id] = append.position
+            raise
         if refusal is not None:
             raise refusal
 
@@ -153,7 +158,11 @@ class SimStore:
         if isinstance(found, CorruptRecordError):
             self._node.watch.corruption_seen(saga_id)
             raise found
-        self._node.watch.was_read(self._node, saga_id, found)
+        position = self._unknown.pop(saga_id, None)
+        if position is not None:
+            is_applied = found is not None and len(found) > position
+            word = "applied" if is_applied else "not applied"
+            self._node.world.counts[f"unknown append found {word}"] += 1
         return found
 
     async def head(self, saga_id: str) -> Head | None:
@@ -199,6 +208,7 @@ class SimStore:
             name = world.chance.next_name(f"watch.{node.name}")
             draw = world.chance.draw(name)
             is_reset = world.happens("watch-reset", name, draw[0])
+            world.counts["watch reset"] += is_reset
             length_s = WATCH_S * (0.1 * draw[1] if is_reset else 1.0)
             expiry = world.loop.call_later(length_s, _end_watch, posted)
             try:

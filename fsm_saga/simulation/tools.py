@@ -8,6 +8,7 @@ only the oracles look at.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -145,10 +146,9 @@ class ToolWorld:
         now = self._world.loop.time()
         if found.first_at is None:
             found.first_at = now
-        elif contract.retention_s is not None and found.memory is not Memory.NOTHING:
-            if now > found.first_at + contract.retention_s + CLOCK_MARGIN_S:
-                self._world.counts["retention expired"] += 1
-                found.memory, found.answer = Memory.NOTHING, None
+        kept_s = math.inf if contract.retention_s is None else contract.retention_s
+        if now > found.first_at + kept_s + CLOCK_MARGIN_S:
+            found.memory, found.answer = Memory.NOTHING, None
         return found
 
     # Doing.

@@ -28,9 +28,7 @@ class Trouble:
         longest_s: How much longer than its own calls a saga may take because of them.
     """
 
-    def __init__(
-        self, world: World, storage: Storage, nodes: Sequence[Node], watch: Watch
-    ) -> None:
+    def __init__(self, world: World, storage: Storage, nodes: Sequence[Node], watch: Watch) -> None:
         self.longest_s = 0.0
         self._world = world
         self._storage = storage
@@ -82,7 +80,9 @@ class Trouble:
 
     def _close_store(self) -> None:
         if not self._world.faults.is_over:
-            self._storage.is_closed_until = self._world.loop.time() + between(2.0, 14.0, self._draw[5])
+            self._storage.is_closed_until = self._world.loop.time() + between(
+                2.0, 14.0, self._draw[5]
+            )
             self._world.note("store", "takes no writes")
 
     def _lose_lease(self) -> None:
@@ -93,7 +93,9 @@ class Trouble:
 
     def _corrupt(self) -> None:
         """Damage a journal while nobody runs, as on a disk between two lives."""
-        open_sagas = [i for i, journal in self._storage.journals.items() if not journal.head.is_final]
+        open_sagas = [
+            i for i, journal in self._storage.journals.items() if not journal.head.is_final
+        ]
         if not open_sagas or self._world.faults.is_over:
             return
         saga_id = open_sagas[0]

@@ -18,7 +18,7 @@ from fsm_saga.core.decide import Decision
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.saga import Saga
-from fsm_saga.core.states import Direction, Phase, StepStatus
+from fsm_saga.core.states import Phase, SagaState, StepStatus
 from fsm_saga.errors import FencedError, FsmSagaError, InvariantBrokenError
 from fsm_saga.ports import Append
 from fsm_saga.simulation.intents import Intents
@@ -51,16 +51,15 @@ class Watched:
     Attributes:
         saga: Folded from everything accepted.
         records: The same, in order.
-        sends: How often each req_id was sent.
+        ancestors: For each step the bitmask of what must have succeeded before it.
     """
 
-    __slots__ = ("ancestors", "reader", "records", "saga", "submitted_at")
+    __slots__ = ("ancestors", "reader", "records", "saga")
 
-    def __init__(self, saga: Saga, reader: JournalReader, submitted_at: float) -> None:
+    def __init__(self, saga: Saga, reader: JournalReader) -> None:
         self.saga = saga
         self.reader = reader
         self.records: list[Record] = []
-        self.submitted_at = submitted_at
         self.ancestors = ancestors_of(saga)
 
 
@@ -103,7 +102,7 @@ class Watch:
         self.on_change: list[Callable[[str], None]] = []
         self._world = world
         self._tools = tools
-        self._taken_over: dict[str, float] = {}
+        self._replied: dict[tuple[str, int], None] = {}
 
     # The store.
 
@@ -140,15 +139,16 @@ class Watch:
                 program = reader.program_of(record)
                 new = Saga(append.saga_id, program)
                 draft = Draft.of(new)
-                watched = self.sagas[append.saga_id] = Watched(new, reader, self._world.loop.time())
+                watched = self.sagas[append.saga_id] = Watched(new, reader)
                 draft.apply(record)
             elif isinstance(record, r.StepsAppended | r.PlanClosed):
                 draft.apply(record, watched.reader.program_of(record))
                 watched.ancestors = ancestors_of(draft.freeze())
             else:
                 self._judge(watched, draft, record, append, findings)
+                state = draft.state
                 draft.apply(record)
-                self._count(draft, record)
+                self._count(state, draft, record)
             watched.records.append(record)
         if draft is None or watched is None:
             raise InvariantBrokenError("an append without records")
@@ -172,6 +172,7 @@ class Watch:
         self.intents.note(draft, record, self._world.broken)
         index = getattr(record, "step", None)
         if index is not None:
+            self._replied.pop((append.saga_id, index), None)
             self._take_word(draft, index, record)
             self._judge_claim(append.saga_id, draft, index, record)
 
@@ -211,9 +212,6 @@ class Watch:
             self._world.counts["stale write refused"] += 1
         self._world.note("store", "refuses", f"{append.saga_id} {error.code}")
 
-    def was_read(self, node: Node, saga_id: str, records: tuple[Record, ...] | None) -> None:
-        """Take notice of a journal that a coordinator has read, for what it may conclude."""
-
     def corruption_seen(self, saga_id: str) -> None:
         """Take notice that damage was found where it is."""
         self._world.counts["corrupt journal refused"] += 1
@@ -239,32 +237,35 @@ class Watch:
         elif saga.position == watched.saga.position and not is_same(saga, watched.saga):
             self._world.broken("W6", f"{saga.saga_id}: its state is not what its records say")
 
-    def sent(
-        self, node: Node, coordinator: Coordinator, request: CallTool, saga_id: str
-    ) -> None:
+    def sent(self, node: Node, coordinator: Coordinator, request: CallTool, saga_id: str) -> None:
         """Judge a call that goes out now against what is durable now (W1, C10, P7, X2, L5)."""
         world = self._world
         if coordinator.failure is not None:
             message = f"{node.name} calls for {saga_id} after it stopped: {coordinator.failure}"
             world.broken("L5", message)
         self.intents.judge(request, saga_id, world.broken)
-        watched = self.sagas.get(saga_id)
-        if watched is None:
-            return
-        taken = self._taken_over.pop(f"{saga_id}.{request.step}.{request.direction}", None)
-        if taken is not None:
-            world.counts["takeover between intent and outcome"] += 1
+
+    def replied(self, saga_id: str, step: int) -> None:
+        """Take notice that a coordinator has heard of a call."""
+        self._replied[saga_id, step] = None
 
     def crashed(self, node: Node) -> None:
-        """Note what was in flight when a coordinator was killed."""
+        """Count what was in flight when a coordinator was killed."""
+        if node.engine is None:
+            return
+        counts = self._world.counts
         for saga_id, watched in self.sagas.items():
-            if watched.saga.state.is_final:
-                continue
             for index, step in enumerate(watched.saga.steps):
-                if step.status in (StepStatus.RUNNING, StepStatus.COMPENSATING):
-                    is_undo = step.status is StepStatus.COMPENSATING
-                    direction = Direction.UNDO if is_undo else Direction.DO
-                    self._taken_over[f"{saga_id}.{index}.{direction}"] = self._world.loop.time()
+                is_undo = step.status is StepStatus.COMPENSATING and step.undo is not None
+                if not is_undo and step.status is not StepStatus.RUNNING:
+                    continue
+                rid = step.undo.req_id if is_undo and step.undo is not None else step.req_id
+                if self.intents.is_unsent(rid or ""):
+                    counts["killed between intent and send"] += 1
+                elif (saga_id, index) in self._replied:
+                    counts["killed between reply and record"] += 1
+                else:
+                    counts["killed between send and reply"] += 1
 
     def coordinator_stopped(self, node: Node, epoch: int, error: FsmSagaError) -> None:
         """Judge why a coordinator stopped: for a store that moved on, and never for a bug."""
@@ -311,16 +312,18 @@ class Watch:
             if above >> step & 1:
                 left = self._tools.truth(saga_id, other)
                 if left.left > 0 and not left.word and watched.saga.program.steps[other].undo:
-                    world.broken("C6", f"{saga_id}.{step} was undone before {other}, which needs it")
+                    world.broken(
+                        "C6", f"{saga_id}.{step} was undone before {other}, which needs it"
+                    )
 
     # Counting.
 
-    def _count(self, draft: Draft, record: Record) -> None:
+    def _count(self, before: SagaState, draft: Draft, record: Record) -> None:
         counts = self._world.counts
         match record:
             case r.SagaMoved():
                 phase = record.state.partition("(")[0]
-                counts[f"edge {record.event} -> {phase}"] += 1
+                counts[f"edge {before.phase} {record.event} -> {phase}"] += 1
                 if phase == Phase.NEEDS_HUMAN:
                     for step in draft.steps:
                         if step.status is StepStatus.DOUBTFUL:
@@ -333,6 +336,10 @@ class Watch:
                 counts["reply ignored"] += 1
             case r.ActionDoubted() if draft.running | draft.failing & ~(1 << record.step):
                 counts["sibling settled as unknown"] += 1
+            case r.ActionDoubted() if "no longer remembers" in record.error:
+                counts["retention expired before a resend"] += 1
+            case r.ActionRejected() if not record.was_sent:
+                counts["refused before it was sent"] += 1
             case _:
                 counts[type(record).__name__] += 1
 

@@ -51,7 +51,7 @@ class World:
 
     def __init__(self, seed: int, *, only: frozenset[str] | None = None) -> None:
         self.seed = seed
-        self.loop = VirtualLoop()
+        self.loop = VirtualLoop()  # type: ignore[abstract]  # at run time nothing of it is abstract
         self.chance = Chance(seed)
         self.faults = Faults(self.chance, only)
         self.counts: Counter[str] = Counter()

@@ -1,0 +1,140 @@
+"""Many seeds, spread over processes, and what they came to together."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from fsm_saga.simulation.run import run_seed
+from fsm_saga.simulation.sometimes import never_happened
+
+CHUNK = 125
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A seed that failed, with the first thing that did not hold."""
+
+    seed: int
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}: {self.message}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a set of seeds came to.
+
+    Attributes:
+        hash: A digest of all traces, in the order of the seeds.
+    """
+
+    seeds: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    hashes: list[str] = field(default_factory=list)
+    virtual_s: float = 0.0
+    wall_s: float = 0.0
+
+    @property
+    def hash(self) -> str:
+        """A digest of all traces, in the order of the seeds."""
+        return hashlib.sha256("".join(self.hashes).encode()).hexdigest()[:32]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What must happen sometimes and never did."""
+        return never_happened(self.counts, seeds=self.seeds)
+
+    @property
+    def is_sound(self) -> bool:
+        """True if no seed failed and nothing is missing."""
+        return not self.failures and not self.missing
+
+    def add(self, other: Tally) -> None:
+        """Take in what another set came to."""
+        self.seeds += other.seeds
+        self.failures += other.failures
+        self.counts.update(other.counts)
+        self.faults.update(other.faults)
+        self.hashes += other.hashes
+        self.virtual_s += other.virtual_s
+
+
+def run_chunk(first: int, count: int) -> Tally:
+    """Return what the seeds from ``first`` on came to, run one after the other."""
+    tally = Tally()
+    is_collecting = gc.isenabled()
+    # Each run leaves one large knot of objects, which is cheaper to untie all at once.
+    gc.disable()
+    try:
+        for seed in range(first, first + count):
+            verdict = run_seed(seed)
+            tally.seeds += 1
+            tally.counts.update(verdict.counts)
+            tally.faults.update(name.partition("@")[0] for name in verdict.faults)
+            tally.hashes.append(verdict.trace_hash)
+            tally.virtual_s += verdict.virtual_s
+            if verdict.violations:
+                worst = verdict.violations[0]
+                tally.failures.append(Failure(seed=seed, code=worst.code, message=str(worst)))
+            if seed % 25 == 0:
+                gc.collect()
+    finally:
+        if is_collecting:
+            gc.enable()
+    return tally
+
+
+def run_many(
+    first: int,
+    count: int,
+    *,
+    jobs: int = 1,
+    failure_max: int | None = None,
+    on_progress: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """Return what ``count`` seeds came to.
+
+    Args:
+        first: The first seed.
+        count: How many.
+        jobs: Over how many processes they are spread.
+        failure_max: Stop after so many failures; None runs all.
+        on_progress: Called with what there is so far.
+    """
+    tally = Tally()
+    started = time.perf_counter()
+    chunks = [(at, min(CHUNK, first + count - at)) for at in range(first, first + count, CHUNK)]
+    for found in _results(chunks, jobs):
+        tally.add(found)
+        tally.wall_s = time.perf_counter() - started
+        if on_progress is not None:
+            on_progress(tally)
+        if failure_max is not None and len(tally.failures) >= failure_max:
+            break
+    return tally
+
+
+def _results(chunks: list[tuple[int, int]], jobs: int) -> Iterator[Tally]:
+    if jobs <= 1 or len(chunks) <= 1:
+        for chunk in chunks:
+            yield run_chunk(*chunk)
+        return
+    # A forked child has the imports, the plans that were made, and a planted bug if there is one.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in methods else None)
+    with context.Pool(jobs) as pool:
+        yield from pool.imap(_run_chunk, chunks)
+
+
+def _run_chunk(chunk: tuple[int, int]) -> Tally:
+    return run_chunk(*chunk)
