@@ -16,6 +16,7 @@ from fsm_saga.core.saga import Saga
 from fsm_saga.errors import CommandError, PlanError
 from fsm_saga.machine.compile import contract_as_json
 from fsm_saga.plan.lint import Call
+from fsm_saga.plan.problems import shown
 from fsm_saga.plan.read import read_value
 from fsm_saga.tools.output import BadOutputError, json_output
 
@@ -92,9 +93,9 @@ def checked(answer: Answer) -> Answer:
     if isinstance(answer.step_id, str):
         _check_text("step_id", answer.step_id)
     if not isinstance(answer.step_id, int | str | None):
-        raise CommandError(f"{answer.step_id!r} names no step. Nothing was changed.")
+        raise CommandError(f"{shown(answer.step_id)} names no step. Nothing was changed.")
     if not isinstance(answer.position, int | None):
-        raise CommandError(f"{answer.position!r} is no position. Nothing was changed.")
+        raise CommandError(f"{shown(answer.position)} is no position. Nothing was changed.")
     if answer.kind != "output":
         return answer
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fsm_saga.errors import OutcomeUnknown
 from fsm_saga.tools.context import CallContext
-from fsm_saga.tools.python import tool
+from fsm_saga.tools.python import Tool, tool
 
 
 @tool(undo="give_back", dedupe=True, sticky_failures=True)
@@ -32,7 +32,7 @@ async def look(what: str) -> dict[str, str]:
     return {"seen": what}
 
 
-TOOLS = [take, give_back, look]
+TOOLS: list[Tool[..., Any]] = [take, give_back, look]
 
 _ONCE = {"attempts": 1}
 
