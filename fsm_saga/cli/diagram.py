@@ -11,12 +11,20 @@ from typing import Annotated
 import typer
 
 from fsm_saga.cli.commands import command
-from fsm_saga.cli.options import STORE, AsJson, AtPosition, StoreUrl, ToolSpecs, tool_specs
+from fsm_saga.cli.options import (
+    STORE,
+    AsJson,
+    AtPosition,
+    CertificateFolder,
+    StoreUrl,
+    ToolSpecs,
+    read_certificates,
+    tool_specs,
+)
 from fsm_saga.cli.output import print_bytes, print_json, print_line
-from fsm_saga.cli.planning import program_of_file
+from fsm_saga.cli.planning import Planned, planned_of_file
 from fsm_saga.cli.reading import read_journal, saga_at
 from fsm_saga.cli.running import run_async
-from fsm_saga.core.program import Program
 from fsm_saga.core.records import Record, SagaMoved
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import PENDING, SagaState
@@ -75,6 +83,7 @@ def diagram(
     ] = False,
     tools: ToolSpecs = None,
     store: StoreUrl = STORE,
+    certificates: CertificateFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Draw a plan before it runs, or a saga as it is, was, and would get back.
@@ -92,8 +101,14 @@ def diagram(
         picture = step_machine_picture(step_table())
     elif plan is not None:
         specs = tool_specs(tools)
-        program = program_of_file(plan, specs, is_assumed=not specs, is_open=is_open_ended)
-        picture = _picture_of_program(kind, program)
+        planned = planned_of_file(
+            plan,
+            specs,
+            is_assumed=not specs,
+            is_open=is_open_ended,
+            certificates=read_certificates(certificates),
+        )
+        picture = _picture_of_program(kind, planned)
     else:
         raise typer.BadParameter("give a plan, or a saga with --saga.", param_hint="'PLAN'")
     _write(picture, picture_format, output)
@@ -104,13 +119,15 @@ def diagram(
     return 0
 
 
-def _picture_of_program(kind: Kind, program: Program) -> Picture:
+def _picture_of_program(kind: Kind, planned: Planned) -> Picture:
     if kind is Kind.TIMELINE:
         raise typer.BadParameter(
             "a timeline is of something that happened: name a saga with --saga.",
             param_hint="'--kind'",
         )
-    return saga_machine_picture(program.table) if kind is Kind.MACHINE else dag_picture(program)
+    if kind is Kind.MACHINE:
+        return saga_machine_picture(planned.program.table)
+    return dag_picture(planned.program, standings=planned.standings)
 
 
 def _picture_of_saga(kind: Kind, journal: Sequence[Record], position: int | None) -> Picture:

@@ -19,6 +19,7 @@ from fsm_saga.errors import StoreError
 from fsm_saga.ports import Command
 from fsm_saga.service.engine import Engine
 from fsm_saga.service.view import SagaView
+from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.python import Tool
 
 EXIT_DONE = 0
@@ -47,6 +48,7 @@ async def open_engine(
     specs: Sequence[str],
     progress: Progress,
     allow: Collection[str] | None = None,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[Engine]:
     """Give the engine of a command that runs sagas; every durable change of theirs is shown.
 
@@ -56,6 +58,7 @@ async def open_engine(
         specs: What the tools were loaded from, to say how to go on.
         progress: Shows the changes.
         allow: Names of the tools that plans may use; None allows all that are given.
+        certificates: What is known of the tools, or None.
 
     Raises:
         StoreFailedError: If the store failed after a saga had come under way.
@@ -63,7 +66,9 @@ async def open_engine(
     """
     engine: Engine | None = None
     try:
-        async with Engine.open(store, tools=tools, allow=allow or None, recover=False) as engine:
+        async with Engine.open(
+            store, tools=tools, allow=allow or None, certificates=certificates, recover=False
+        ) as engine:
             _follow(engine, progress)
             yield engine
     except StoreError as error:

@@ -16,6 +16,7 @@ from fsm_saga.drawing.plain import plain_text
 from fsm_saga.errors import CommandError
 
 if TYPE_CHECKING:
+    from fsm_saga.tools.certificates import Certificates
     from fsm_saga.tools.python import Tool
 
 STORE = "sqlite:///fsm-saga.db"
@@ -46,6 +47,18 @@ Allowed = Annotated[
         "--allow",
         metavar="TOOL",
         help="Let plans use only this tool; may be repeated. Without it, all that are given.",
+    ),
+]
+CertificateFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates",
+        metavar="DIR",
+        envvar="FSM_SAGA_CERTIFICATES",
+        help=(
+            "Where `fsm-saga certify` left its certificates; without it, .fsm-saga/certificates "
+            "if that is there."
+        ),
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -84,6 +97,19 @@ def load_all(specs: Sequence[str]) -> list[Tool[..., Any]]:
     from fsm_saga.tools.loading import load_tools  # noqa: PLC0415  # most commands need no tools
 
     return [tool for spec in specs for tool in load_tools(spec)]
+
+
+def read_certificates(folder: Path | None) -> Certificates | None:
+    """Return the certificates of a folder; None if none was named and none is in its usual place.
+
+    Raises:
+        ToolsError: If one of them cannot be read.
+    """
+    from fsm_saga.tools.certificates import FOLDER, Certificates  # noqa: PLC0415  # as above
+
+    if folder is None and not FOLDER.is_dir():
+        return None
+    return Certificates.read(FOLDER if folder is None else folder)
 
 
 def read_input(path: str, what: str) -> bytes:

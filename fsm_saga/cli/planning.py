@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from fsm_saga.cli.options import load_all, read_input
-from fsm_saga.core.contract import ToolFacts
+from fsm_saga.cli.output import note
+from fsm_saga.core.contract import Standing, ToolFacts
 from fsm_saga.core.program import Program
+from fsm_saga.drawing.plain import plain_text
 from fsm_saga.machine.compile import compile_plan, declare
 from fsm_saga.plan.lint import read_plan
+from fsm_saga.plan.model import Plan
+from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.registry import Registry
 
 
@@ -30,9 +35,24 @@ class AssumedTools(Mapping[str, ToolFacts]):
         return 0
 
 
-def program_of_file(
-    path: str, specs: Sequence[str], *, is_assumed: bool, is_open: bool = False
-) -> Program:
+class Planned(NamedTuple):
+    """A plan's program, and what is known of the word of its tools.
+
+    ``standings`` has the tools that the steps call; None where no certificates are at hand.
+    """
+
+    program: Program
+    standings: Mapping[str, Standing] | None
+
+
+def planned_of_file(
+    path: str,
+    specs: Sequence[str],
+    *,
+    is_assumed: bool,
+    is_open: bool = False,
+    certificates: Certificates | None = None,
+) -> Planned:
     """Return the program of the plan in a file, checked as ``run`` checks it.
 
     Args:
@@ -40,6 +60,7 @@ def program_of_file(
         specs: What ``--tools`` named.
         is_assumed: Take every tool that the plan names as there, and undeclared.
         is_open: The plan will grow.
+        certificates: What is known of the tools.
 
     Raises:
         CommandError: If the file cannot be read.
@@ -47,7 +68,30 @@ def program_of_file(
         ToolsError: If the tools cannot be used.
     """
     catalogue: Mapping[str, ToolFacts] = (
-        AssumedTools() if is_assumed else Registry(load_all(specs)).catalogue
+        AssumedTools()
+        if is_assumed
+        else Registry(load_all(specs), certificates=certificates).catalogue
     )
     plan, _graph = read_plan(read_input(path, "Plan"), catalogue)
-    return compile_plan(plan, declare(plan, catalogue), is_open=is_open)
+    note_outdated(plan, catalogue)
+    program = compile_plan(plan, declare(plan, catalogue), is_open=is_open)
+    standings = {step.action.tool: catalogue[step.action.tool].standing for step in program.steps}
+    return Planned(program, None if certificates is None else standings)
+
+
+def note_outdated(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> None:
+    """Warn, on stderr, of tools that have changed since they were certified."""
+    names = dict.fromkeys(step.tool for step in plan.steps)
+    outdated = [name for name in names if catalogue[name].standing is Standing.OUTDATED]
+    if outdated:
+        note(
+            f"Changed since certified, so believed only: {', '.join(map(plain_text, outdated))}. "
+            "`fsm-saga certify` tries them again."
+        )
+
+
+def program_of_file(
+    path: str, specs: Sequence[str], *, is_assumed: bool, is_open: bool = False
+) -> Program:
+    """Return the program alone. See ``planned_of_file``."""
+    return planned_of_file(path, specs, is_assumed=is_assumed, is_open=is_open).program

@@ -13,14 +13,17 @@ from fsm_saga.cli.options import (
     STORE,
     Allowed,
     AsJson,
+    CertificateFolder,
     PlanFile,
     StoreUrl,
     ToolSpecs,
     load_all,
+    read_certificates,
     read_input,
     tool_specs,
 )
 from fsm_saga.cli.output import note, print_json
+from fsm_saga.cli.planning import note_outdated
 from fsm_saga.cli.progress import Progress, open_progress
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import print_saga
@@ -32,6 +35,7 @@ from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
+from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.python import Tool
 from fsm_saga.tools.registry import Registry
 
@@ -50,6 +54,7 @@ def run(
     tools: ToolSpecs = None,
     allow: Allowed = None,
     store: StoreUrl = STORE,
+    certificates: CertificateFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Run a plan until it is done, undone, or a person is asked.
@@ -63,7 +68,8 @@ def run(
     """
     specs = tool_specs(tools)
     loaded = load_all(specs)
-    catalogue = Registry(loaded, allow=allow or None).catalogue
+    known = read_certificates(certificates)
+    catalogue = Registry(loaded, allow=allow or None, certificates=known).catalogue
     text = read_input(plan, "Plan")
     try:
         checked, _graph = read_plan(text, catalogue, allowed=allow or None)
@@ -71,7 +77,10 @@ def run(
         if not catalogue and not as_json:
             note("No tools were given: add --tools MODULE_OR_FILE.")
         raise
-    order = _Order(plan=checked, tools=loaded, specs=specs, allow=allow, store=store)
+    note_outdated(checked, catalogue)
+    order = _Order(
+        plan=checked, tools=loaded, specs=specs, allow=allow, store=store, certificates=known
+    )
     with open_progress(as_json=as_json) as progress:
         view = run_async(_run(order, progress), when_stopped=stopped_text(store=store, tools=specs))
     if as_json:
@@ -88,6 +97,7 @@ class _Order:
     specs: Sequence[str]
     allow: Sequence[str] | None
     store: str
+    certificates: Certificates | None
 
 
 async def _run(order: _Order, progress: Progress) -> SagaView:
@@ -110,7 +120,12 @@ async def _run(order: _Order, progress: Progress) -> SagaView:
 
 async def _drive(order: _Order, progress: Progress) -> SagaView:
     async with open_engine(
-        order.store, tools=order.tools, specs=order.specs, progress=progress, allow=order.allow
+        order.store,
+        tools=order.tools,
+        specs=order.specs,
+        progress=progress,
+        allow=order.allow,
+        certificates=order.certificates,
     ) as engine:
         return (await wait_for_rest(engine, [await engine.submit(order.plan)]))[0]
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fsm_saga.cli.commands import command
-from fsm_saga.cli.options import AsJson, PlanFile, ToolSpecs, tool_specs
+from fsm_saga.cli.options import (
+    AsJson,
+    CertificateFolder,
+    PlanFile,
+    ToolSpecs,
+    read_certificates,
+    tool_specs,
+)
 from fsm_saga.cli.output import note, print_json, print_line
-from fsm_saga.cli.planning import program_of_file
+from fsm_saga.cli.planning import planned_of_file
+from fsm_saga.core.contract import Standing
 from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Phase
 from fsm_saga.drawing.extract_dag import dag_picture
 from fsm_saga.drawing.picture import Edge, EdgeRole, Flow, Node, NodeRole, Picture
-from fsm_saga.drawing.plain import wrap
+from fsm_saga.drawing.plain import plain_text, wrap
 from fsm_saga.drawing.render import write_picture
 from fsm_saga.errors import PlanError
 from fsm_saga.machine.verify import CONFIGURATION_MAX, Verification, Violation, verify_program
@@ -72,6 +80,7 @@ def verify(
         bool,
         typer.Option("--strict", help="Exit 3 if the plan is too large to search as a whole."),
     ] = False,
+    certificates: CertificateFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Try every order of events that a plan can meet, crashes and lost answers included.
@@ -84,31 +93,42 @@ def verify(
     """
     specs = tool_specs(tools)
     try:
-        program = program_of_file(plan, specs, is_assumed=is_assumed)
+        program, standings = planned_of_file(
+            plan, specs, is_assumed=is_assumed, certificates=read_certificates(certificates)
+        )
     except PlanError:
         if not (specs or is_assumed or as_json):
             note("No tools were given: add --tools MODULE_OR_FILE, or --assume-tools.")
         raise
     result = verify_program(program, configuration_max=limit)
-    code = report_verification(program, result, picture=picture, as_json=as_json)
+    code = report_verification(
+        program, result, picture=picture, as_json=as_json, standings=standings
+    )
     if code == EXIT_PROVEN and is_strict and not result.is_proven:
         return EXIT_UNDECIDED
     return code
 
 
 def report_verification(
-    program: Program, result: Verification, *, picture: str | None, as_json: bool
+    program: Program,
+    result: Verification,
+    *,
+    picture: str | None,
+    as_json: bool,
+    standings: Mapping[str, Standing] | None = None,
 ) -> int:
     """Print what came of a verification, draw it if wanted, and return the exit code."""
     if picture is not None:
         broken = result.violations
-        drawn = path_picture(broken[0]) if broken else dag_picture(program)
+        drawn = path_picture(broken[0]) if broken else dag_picture(program, standings=standings)
         write_picture(drawn, Path(picture))
     if as_json:
-        print_json(result.as_json())
+        told = {} if standings is None else {"standings": standings}
+        print_json(result.as_json() | told)
     else:
         for line in result.as_text().splitlines():
             print_line(line)
+        _print_standings(standings)
         if picture is not None:
             print_line(f"Drawn: {picture}")
     if not result.is_sound:
@@ -116,6 +136,17 @@ def report_verification(
     if not result.is_proven and not as_json:
         note("Not proven, only sampled: raise --limit, or split the plan.")
     return EXIT_PROVEN
+
+
+def _print_standings(standings: Mapping[str, Standing] | None) -> None:
+    """Say which of the contracts that the proof rests on were tried on the real tools."""
+    if standings is None:
+        return
+    print_line("Contracts:")
+    for standing in Standing:
+        names = sorted(name for name, each in standings.items() if each is standing)
+        if names:
+            print_line(f"  {', '.join(map(plain_text, names))}: {standing}")
 
 
 def path_picture(violation: Violation) -> Picture:

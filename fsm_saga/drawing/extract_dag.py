@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import networkx as nx
 
+from fsm_saga.core.contract import Standing
 from fsm_saga.core.program import Program, StepSpec
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import DoubtExit, Phase, StepKind, StepStatus
@@ -65,8 +66,15 @@ _LAUNCHED = frozenset(StepStatus) - {
 _UNDOING = frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.STUCK})
 
 
-def dag_picture(program: Program, saga: Saga | None = None) -> Picture:
+def dag_picture(
+    program: Program,
+    saga: Saga | None = None,
+    *,
+    standings: Mapping[str, Standing] | None = None,
+) -> Picture:
     """Return the picture of a plan's steps; with ``saga``, of where it stands.
+
+    With ``standings`` (by tool), a step with an effect says whether its tool is certified.
 
     Node ids are ``step-<index>``, ``undo-<index>``, ``start``, ``done`` and ``failed``. Names and
     tools are cut to the width of a card; the tooltip has more of them.
@@ -76,7 +84,7 @@ def dag_picture(program: Program, saga: Saga | None = None) -> Picture:
     usual = _usual_exit(program)
     past = _past_no_return(program)
     undo_nodes, undo_edges = _way_back(program, past, saga)
-    steps = [_step_node(step, program, saga, usual) for step in program.steps]
+    steps = [_step_node(step, program, saga, usual, standings) for step in program.steps]
     edges = [*_forward_edges(graph, saga), *undo_edges]
     ends = [_end_node(program, saga)]
     if undo_edges or _is_in(saga, Phase.FAILED):
@@ -270,7 +278,11 @@ def _ended(saga: Saga) -> str:
 
 
 def _step_node(
-    step: StepSpec, program: Program, saga: Saga | None, usual: DoubtExit | None
+    step: StepSpec,
+    program: Program,
+    saga: Saga | None,
+    usual: DoubtExit | None,
+    standings: Mapping[str, Standing] | None,
 ) -> Node:
     state = saga.steps[step.index] if saga is not None else None
     name_lines = _name_lines(step)
@@ -287,6 +299,8 @@ def _step_node(
             f"if unknown: {line}" if not number else line
             for number, line in enumerate(wrap(DOUBT_WORDS[step.exit], 26, line_max=2))
         ]
+    if standings is not None and step.is_effectful:
+        lines.append(f"contract: {standings[step.action.tool]}")
     if state is not None:
         lines.append(_status_line(state))
     return Node(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -34,6 +35,7 @@ from fsm_saga.service.preparing import Prepared, Preparer
 from fsm_saga.service.undoing import UndoPlan, undo_id, undo_plan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
+from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.loading import load_tools
 from fsm_saga.tools.python import Tool
 from fsm_saga.tools.registry import Registry
@@ -78,6 +80,7 @@ class Engine:
         *,
         tools: Sequence[ToolSource] = (),
         allow: Collection[str] | None = None,
+        certificates: str | os.PathLike[str] | Certificates | None = None,
         recover: bool = True,
         active_max: int = ACTIVE_MAX,
         output_bytes_max: int = LIMITS.output_bytes_max,
@@ -93,6 +96,8 @@ class Engine:
             store: URL of the store.
             tools: Functions made by ``@tool``, modules, or module names and ``.py`` paths.
             allow: Names of the tools that plans may use; None allows all that are given.
+            certificates: What `fsm-saga certify` found, or its folder: a plan that leans on a
+                promise which was found broken is refused.
             recover: Take up every unfinished saga whose tools are given.
             active_max: How many sagas may be under way before submissions are refused.
             output_bytes_max: Bytes of JSON that a tool may return.
@@ -102,7 +107,9 @@ class Engine:
             ToolsError: If the tools cannot be used.
             StoreError: If the store cannot be opened for writing.
         """
-        registry = Registry(_loaded(tools), allow=allow)
+        if certificates is not None and not isinstance(certificates, Certificates):
+            certificates = Certificates.read(certificates)
+        registry = Registry(_loaded(tools), allow=allow, certificates=certificates)
         runner = PythonRunner(registry, output_bytes_max=output_bytes_max)
         async with (
             open_store(store, mode="write") as opened,
