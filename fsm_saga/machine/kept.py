@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -34,7 +35,8 @@ class Kept(Generic[KeyT, ValueT]):
         with self._lock:
             value = self._values.get(key)
             if value is not None:
-                self._values.move_to_end(key)
+                with contextlib.suppress(KeyError):  # it may be dropped at any moment
+                    self._values.move_to_end(key)
             return value
 
     def put(self, key: KeyT, value: ValueT) -> None:
@@ -43,6 +45,17 @@ class Kept(Generic[KeyT, ValueT]):
             self._values[key] = value
             if len(self._values) > self._count_max:
                 self._values.popitem(last=False)
+
+    def drop(self, key: KeyT, _why: object = None) -> None:
+        """Forget the key, if it is known.
+
+        It may be called when an object dies, in the midst of any other call, so it does not lock.
+
+        Args:
+            key: The key.
+            _why: Ignored: the reference that died.
+        """
+        self._values.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -27,8 +27,8 @@ def order_problems(
     is_clear = _note_duplicate_ids(plan, problems)
     is_clear &= _note_bad_dependencies(plan, uses, problems)
     for use in uses.all:
-        _note_unknown_name(plan, uses, use, use.at, problems)
-        _note_missing_path(plan, catalogue, uses, use, use.at, problems)
+        _note_unknown_name(plan, uses, use, problems)
+        _note_missing_path(plan, catalogue, uses, use, problems)
     declared = graph_of(declared_needs(plan, uses))
     if declared.cycles or not is_clear:
         _note_cycles(plan, declared, uses, problems)
@@ -94,27 +94,35 @@ def _step_hint(name: str, uses: Uses, problems: Problems) -> str:
     return problems.near.hint(name, uses.by_id, otherwise=otherwise)
 
 
-def _note_unknown_name(plan: Plan, uses: Uses, use: Use, at: Path, problems: Problems) -> None:
+def _note_unknown_name(
+    plan: Plan, uses: Uses, use: Use, problems: Problems, *, at: Path | None = None
+) -> None:
     name = use.names.name
     if use.names.kind == "input" and name not in plan.inputs:
         otherwise = "Add it to 'inputs', or write the value here."
         problems.add(
             "unknown-input",
-            at,
+            at or use.at,
             f"{shown(use.text)} names the input {shown(name)}, which the plan does not give.",
             problems.near.hint(name, plan.inputs, otherwise=otherwise),
         )
     elif use.names.kind == "output" and name not in uses.index:
         problems.add(
             "unknown-step-reference",
-            at,
+            at or use.at,
             f"{shown(use.text)} names the step {shown(name)}, which the plan does not have.",
             _step_hint(name, uses, problems),
         )
 
 
 def _note_missing_path(
-    plan: Plan, catalogue: Catalogue, uses: Uses, use: Use, at: Path, problems: Problems
+    plan: Plan,
+    catalogue: Catalogue,
+    uses: Uses,
+    use: Use,
+    problems: Problems,
+    *,
+    at: Path | None = None,
 ) -> None:
     source = uses.source(use)
     tool = None if source is None else plan.steps[source].tool
@@ -129,7 +137,7 @@ def _note_missing_path(
         whose = f"the {'input' if tool is None else 'output of'} {shown(named)}"
         problems.add(
             "unknown-path",
-            at,
+            at or use.at,
             f"{shown(use.text)} leads nowhere in {whose}: {why}.",
             "Use a path that is there.",
         )
@@ -237,8 +245,8 @@ def input_problems(plan: Plan, uses: Iterable[Use]) -> tuple[Problem, ...]:
     """
     problems = Problems()
     for use in uses:
-        _note_unknown_name(plan, _NO_STEPS, use, use.at, problems)
-        _note_missing_path(plan, {}, _NO_STEPS, use, use.at, problems)
+        _note_unknown_name(plan, _NO_STEPS, use, problems)
+        _note_missing_path(plan, {}, _NO_STEPS, use, problems)
     return problems.as_tuple()
 
 
@@ -266,8 +274,8 @@ def note_late_reference(
     text, names = reference
     uses = Uses(steps=(), index=index_of(plan), by_id=index_by_id(plan))
     use = Use(0, "params", (), text, names)
-    _note_unknown_name(plan, uses, use, at, problems)
-    _note_missing_path(plan, catalogue, uses, use, at, problems)
+    _note_unknown_name(plan, uses, use, problems, at=at)
+    _note_missing_path(plan, catalogue, uses, use, problems, at=at)
     source = uses.source(use)
     if source is not None and available is not None and source not in available:
         problems.add(

@@ -235,7 +235,12 @@ def output_is_single(facts: ToolFacts) -> bool:
 
 def lacks(facts: ToolFacts, path: tuple[str, ...]) -> str | None:
     """Return why a tool's output certainly has nothing at a path, or None if it may have."""
-    schema = facts.output_schema
+    return None if facts.output_schema is None or not path else _lacks(_Same(facts), path)
+
+
+@lru_cache(maxsize=_CHECKER_MAX)
+def _lacks(same: _Same, path: tuple[str, ...]) -> str | None:
+    schema = same.facts.output_schema
     return None if schema is None else _Search(schema).lacks(schema, path)
 
 

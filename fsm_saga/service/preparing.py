@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import weakref
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -69,9 +71,9 @@ class Preparer:
         self._catalogue = catalogue
         self._allowed = allowed
         self._structures: Kept[Hashable, _Structure] = Kept(KEPT_MAX)
-        # Keyed by identity: a plan that is submitted many times is looked at once. The plan is
-        # kept with its entry, so that its id cannot be given to another one.
-        self._prepared: Kept[int, tuple[Plan, Prepared]] = Kept(KEPT_MAX)
+        # Keyed by identity: a plan that is submitted many times is looked at once. Its entry goes
+        # when the plan does, before its id can be given to another one.
+        self._prepared: Kept[int, tuple[weakref.ref[Plan], Prepared]] = Kept(KEPT_MAX)
 
     def prepare(
         self,
@@ -100,11 +102,13 @@ class Preparer:
             return _renamed(self.prepare(plan, is_open=is_open, undoes=undoes), task_id)
         if is_open or undoes:
             return self._prepare(plan, is_open=is_open, undoes=undoes)
-        known = self._prepared.get(id(plan))
-        if known is not None:
+        key = id(plan)
+        known = self._prepared.get(key)
+        if known is not None and known[0]() is plan:
             return known[1]
         prepared = self._prepare(plan, is_open=False, undoes=None)
-        self._prepared.put(id(plan), (plan, prepared))
+        forget = partial(self._prepared.drop, key)
+        self._prepared.put(key, (weakref.ref(plan, forget), prepared))
         return prepared
 
     def _prepare(self, plan: Plan, *, is_open: bool, undoes: Mapping[str, str] | None) -> Prepared:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from fsm_saga.errors import PlanError
@@ -75,6 +77,52 @@ def test_an_open_plan_is_not_taken_for_a_closed_one() -> None:
     assert not mine.prepare(PLAN).program.is_open
     assert mine.prepare(PLAN, is_open=True).program.is_open
     assert not mine.prepare(PLAN).program.is_open
+
+
+def test_a_plan_that_is_gone_is_not_remembered() -> None:
+    mine = preparer()
+    plan = PLAN.model_copy(deep=True)
+    mine.prepare(plan)
+    mine.prepare(PLAN)
+    assert len(mine._prepared) == 2
+    del plan
+    gc.collect()
+    assert len(mine._prepared) == 1
+    assert mine.prepare(PLAN) is mine.prepare(PLAN)
+
+
+def test_a_plan_that_is_changed_afterwards_changes_no_other() -> None:
+    """A plan's parameters can be changed in place by whoever holds it."""
+    plan = plan_of("trip", '1 a who={"name":["Ann"]} / ua')
+    mine = Preparer(catalogue_of("", [plan]), None)
+    first = mine.prepare(plan).program
+    plan.steps[0].params["who"]["name"].append("Eve")
+    second = mine.prepare(plan_of("other", '1 a who={"name":["Ann"]} / ua')).program
+    assert second.steps is first.steps
+    assert second.steps[0].action.params.value == {"who": {"name": ["Ann"]}}
+
+
+def test_the_problems_of_a_known_structure_are_told_of_the_plan_at_hand() -> None:
+    plan = plan_of("trip", '1 a who=$input.user.name / ua\ninput user={"name":"Ann"}')
+    mine = Preparer(catalogue_of("", [plan]), None)
+    mine.prepare(plan)
+    bad = plan.model_copy(update={"task_id": "other", "inputs": {"user": "Bob"}})
+    fresh = Preparer(catalogue_of("", [plan]), None)
+    told = []
+    for each in (mine, fresh):
+        with pytest.raises(PlanError) as refusal:
+            each.prepare(bad)
+        told.append([problem.as_json() for problem in refusal.value.problems])
+    assert told[0] == told[1]
+    assert "'Bob' has no 'name'" in told[0][0]["message"]
+
+
+def test_the_names_of_inputs_count_and_their_values_do_not() -> None:
+    mine = preparer()
+    first = mine.prepare(PLAN)
+    more = mine.prepare(PLAN.model_copy(update={"inputs": {"who": "Ann", "why": "fun"}}))
+    assert len(mine._structures) == 2
+    assert more.program.steps is first.program.steps
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
