@@ -33,6 +33,7 @@ from fsm_saga.machine.merge import (
 )
 from fsm_saga.machine.moves import Move, is_out, moves_of, sample_output, step_words
 from fsm_saga.machine.normal import NOW, SAGA_ID, Key, Normaliser, changed_steps, permuted
+from fsm_saga.machine.order import Branches
 from fsm_saga.machine.properties import Finding, judge_state, judge_transition
 from fsm_saga.machine.symmetry import mirrors
 
@@ -51,7 +52,9 @@ class Reduction(enum.Flag):
     """Steps that the program cannot tell apart change places until they are in order."""
     MERGES = enum.auto()
     """Steps that are behind the saga for good are merged (``merge.py``)."""
-    ALL = MIRRORS | MERGES
+    ORDER = enum.auto()
+    """Of independent branches one is followed after the other (``order.py``)."""
+    ALL = MIRRORS | MERGES | ORDER
 
 
 class Arc:
@@ -104,6 +107,7 @@ class Node:
         "cleared",
         "done",
         "findings",
+        "first",
         "handed_over",
         "is_mergeable",
         "key",
@@ -125,6 +129,7 @@ class Node:
         self.handed_over = handed_over_steps(saga)
         self.is_mergeable = is_mergeable(saga)
         self.merged: dict[int, Node] = {}
+        self.first: int | None = None
         self.mirrored: dict[tuple[int, ...], Node] = {}
         self.open_late: tuple[tuple[Act, ...], ...] = ()
 
@@ -187,6 +192,7 @@ class Space:
         self._tables = [[Table(world, act, self.ledgers) for act in Act] for world in worlds]
         self._empty = self.ledgers.number(EMPTY)
         self._merger = Merger(program, worlds)
+        self.branches = Branches(program, worlds)
         self._words: dict[tuple[int, StepStatus, int], int | None] = {}
         self._kept: dict[tuple[int, int], int] = {}
         has_mirrors = Reduction.MIRRORS in reduction
@@ -211,7 +217,9 @@ class Space:
         """Return the ledger of each step."""
         return tuple(self.ledgers.of[number] for number in config[1:-1])
 
-    def successors(self, config: Config, *, is_mirrored: bool = True) -> list[tuple[Made, Config]]:
+    def successors(
+        self, config: Config, *, is_mirrored: bool = True, step: int | None = None
+    ) -> list[tuple[Made, Config]]:
         """Return every move from here with what it leads to, not yet mirrored.
 
         A move that changes nothing is left out, unless it broke a property: then it leads to
@@ -220,17 +228,19 @@ class Space:
         Args:
             config: Where to start.
             is_mirrored: Leave out a step's moves where a twin of it can do the same.
+            step: Only the moves of this step.
         """
         node = self.nodes[config[0]]
         hidden = self._hidden(node, config) if is_mirrored and self._twins else ()
         found: list[tuple[Made, Config]] = []
         for arc in self.arcs_of(node):
-            if arc.move.step in hidden:
+            if arc.move.step in hidden or (step is not None and arc.move.step != step):
                 continue
             after = self.make(config, arc)
             if after is not None and (after != config or arc.findings):
                 found.append((arc, after))
-        found += [(late, self.make_late(config, late)) for late in self.late_moves(config)]
+        late_moves = [late for late in self.late_moves(config) if step in (None, late.step)]
+        found += [(late, self.make_late(config, late)) for late in late_moves]
         return found
 
     def arcs_of(self, node: Node) -> list[Arc]:
@@ -294,6 +304,8 @@ class Space:
                 acts.append(Act.UNDO_ARRIVE_LATE)
             open_late.append(tuple(acts))
         node.open_late = tuple(open_late)
+        if Reduction.ORDER in self.reduction:
+            node.first = self.branches.first(node.saga)
         return node.arcs
 
     def _resolve(self, node: Node, arc: Arc) -> None:

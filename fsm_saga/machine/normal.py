@@ -2,8 +2,10 @@
 
 Dropped are texts, positions, and what a step no longer needs once it is settled. A time is kept
 only as far as decisions tell it apart: not yet, or over. Revisions of a req_id start anew, since
-the engine treats all alike. ``Normaliser`` keeps the saga itself normal, so that ``decide`` takes
-it like any other; a test decides about normal and full sagas side by side and compares.
+the engine treats all alike. How often a call was interrupted is dropped as well: one that is given
+up for that is left in the very state in which lost answers leave it. ``Normaliser`` keeps the saga
+itself normal, so that ``decide`` takes it like any other; a test decides about normal and full
+sagas side by side and compares.
 """
 
 from __future__ import annotations

@@ -68,6 +68,9 @@ class Found:
             self.breaches[finding.code] = Breach(finding, path())
 
 
+_Reached = tuple[Made, Config, tuple[int, ...] | None]
+
+
 class _Graph:
     """The configurations in the order found, and how each was found."""
 
@@ -158,16 +161,15 @@ class Search:
         return found
 
     def _expand(self, here: int) -> None:
-        space, graph = self.space, self._graph
+        graph = self._graph
         for finding in self._judge.findings(graph.configs[here]):
             self._note(finding, here, None)
         engine: list[int] = []
         person: list[int] = []
         index = graph.index
-        made_moves = space.successors(graph.configs[here])
-        self.found.transitions += len(made_moves)
-        for made, raw in made_moves:
-            config, order = space.canonical(raw)
+        reached = self._first_moves(here) or self._reached(here)
+        self.found.transitions += len(reached)
+        for made, config, order in reached:
             number = index.get(config)
             if number is None:
                 number = graph.add(config, here, made, order)
@@ -182,6 +184,34 @@ class Search:
                     person.append(number)
         graph.by_engine.append(engine)
         graph.by_person.append(person)
+
+    def _reached(self, here: int, step: int | None = None) -> list[_Reached]:
+        space = self.space
+        made_moves = space.successors(self._graph.configs[here], step=step)
+        return [(made, *space.canonical(raw)) for made, raw in made_moves]
+
+    def _first_moves(self, here: int) -> list[_Reached]:
+        """Return the moves of the step that goes first, or none if all must be looked at.
+
+        A configuration from which only one step's moves are looked at leads on to one that is
+        looked at later. So a way on which only such follow each other comes to an end, and what
+        was put off is looked at there. That way is one of answers and timers, not of chance.
+        """
+        space, graph = self.space, self._graph
+        node = space.node(graph.configs[here])
+        space.arcs_of(node)
+        if node.first is None:
+            return []
+        reached = self._reached(here, node.first)
+        goes_on = False
+        for made, config, _order in reached:
+            if type(made) is not Arc:
+                continue
+            if made.findings:
+                return []
+            if made.move.way is not Way.OUTSIDE:
+                goes_on = goes_on or graph.index.get(config, len(graph.configs)) > here
+        return reached if goes_on else []
 
     def _note(self, finding: Finding, here: int, last: Made | None) -> None:
         self.found.note(finding, lambda: self._path(here, last))

@@ -8,7 +8,10 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.core.contract import ToolContract as Promises
+from fsm_saga.core.decide import decide
+from fsm_saga.core.program import Program
 from fsm_saga.core.states import DoubtExit
+from fsm_saga.machine.explore import Reduction
 from fsm_saga.machine.properties import PROPERTIES
 from fsm_saga.machine.verify import Verification, verify_program
 from tests.modelcheck.mixes import BACKWARD, PIVOTS
@@ -70,6 +73,18 @@ CAUGHT_BY_PATCH = [
     ("people have no answer", CHAIN, "ASKED"),
     ("retry for ever", CHAIN, "REST"),
 ]
+# Bugs that show in two steps beside each other.
+SHOW_BESIDE = (
+    "bad output is a failure",
+    "time-out is a failure",
+    "lost undo is done",
+    "sent twice",
+    "state beside the journal",
+    "undo beside siblings",
+    "always compensated",
+    "people have no answer",
+    "retry for ever",
+)
 # Exits that are unsafe for tools without the promise that they rest on.
 UNSAFE_EXITS = [
     ("compensate now, without a tombstone", COMPENSATABLE, DoubtExit.COMPENSATE_NOW, "INV-9"),
@@ -81,6 +96,16 @@ UNSAFE_EXITS = [
         "C2",
     ),
 ]
+
+
+# With these a search of everything has no end, or none within seconds.
+ENDLESS = ("one too many", "launch without needs")
+BUGS = [
+    (name, program)
+    for name, program, _ in (*CAUGHT_BY_DECIDER, *CAUGHT_BY_PATCH)
+    if name not in ENDLESS
+]
+BUGS += [(name, BESIDE) for name in SHOW_BESIDE]
 
 
 def check_caught(found: Verification, code: str) -> None:
@@ -112,6 +137,30 @@ def test_a_broken_core_is_caught(
 def test_an_unsafe_exit_is_caught(name: str, step: Step, exit_: DoubtExit, code: str) -> None:
     program = with_exit(make_program((step,)), exit_)
     check_caught(verify_program(program), code)
+
+
+@pytest.mark.parametrize(("name", "program"), BUGS)
+def test_nothing_is_left_out_in_which_a_bug_shows(
+    name: str, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a search of everything finds broken, a search that leaves out what it may does too."""
+    decider = DECIDERS.get(name, decide)
+    if name in PATCHES:
+        PATCHES[name](monkeypatch)
+
+    def told(reduction: Reduction) -> tuple[set[str], set[tuple[str, str]]]:
+        found = verify_program(program, decider=decider, reduction=reduction)
+        assert found.is_exhaustive
+        ends = {(state, outcome) for state, outcome, _count in found.ends}
+        return {violation.code for violation in found.violations}, ends
+
+    broken, ends = told(Reduction.NONE)
+    also_broken, same_ends = told(Reduction.ALL)
+    assert broken
+    assert same_ends == ends
+    # Where a way back is made that is none, the outcome of what was merged is wrong as well.
+    assert also_broken - {"OUTCOME"} == broken - {"OUTCOME"}
+    assert broken <= also_broken
 
 
 def test_the_same_exit_is_proven_where_the_tool_keeps_late_copies_out() -> None:
