@@ -99,6 +99,10 @@ def _attempt_started(record: r.AttemptStarted, step: str) -> str:
     return f"{step}: {_call(record.direction)} is sent again, attempt {record.attempt}"
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _succeeded(record: r.ActionSucceeded, step: str) -> str:
     without = f"; no way back: {plain_text(record.undo_error)}" if record.undo_error else ""
     return f"{step} succeeded: {value_text(record.output)}{without}"
@@ -152,6 +156,10 @@ _SENTENCES: Mapping[type[r.Record], _Sentence] = {
     r.AttemptStarted: _attempt_started,
     r.CallInterrupted: lambda record, step: (
         f"{step}: {_call(record.direction)} was interrupted; whether it arrived is unknown"
+    ),
+    r.CallResent: lambda record, step: (
+        f"{step}: {_call(record.direction)} was under way when its process ended "
+        f"({_times(record.interruption)}), and is sent again"
     ),
     r.ActionSucceeded: _succeeded,
     r.ActionSucceededBadly: lambda record, step: (

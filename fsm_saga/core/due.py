@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from fsm_saga.core import records as r
 from fsm_saga.core.backward import may_send_undo, send_undo, undo_call_spec, undo_failed, undo_of
-from fsm_saga.core.forward import action_unknown, can_check, may_resend, send_action, send_check
+from fsm_saga.core.forward import (
+    action_unknown,
+    can_check,
+    leave_in_doubt,
+    may_resend,
+    send_action,
+    send_check,
+)
 from fsm_saga.core.guards import WayBack
+from fsm_saga.core.limits import LIMITS
+from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction, DoubtExit, Phase, StepStatus
 from fsm_saga.core.work import Work, bits
 
@@ -100,9 +109,14 @@ def wake_for_the_rest(work: Work) -> None:
 def resume_action(work: Work, index: int) -> None:
     """Send an interrupted action again, or leave it in doubt."""
     spec, step = work.spec(index), work.step(index)
+    interruption = step.interruptions + 1
+    if interruption >= LIMITS.interruption_max:
+        leave_in_doubt(work, index, _ended_too_often(interruption))
+        return
     if not spec.action.contract.sticky_failures and spec.exit is not DoubtExit.NO_EFFECT:
         work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.DO))
     if may_resend(spec.action, step.started_at, work.at):
+        _note_resend(work, index, Direction.DO, interruption)
         send_action(work, index)
     else:
         action_unknown(work, index, "the coordinator stopped while the call was in flight", 0.0)
@@ -110,20 +124,56 @@ def resume_action(work: Work, index: int) -> None:
 
 def resume_check(work: Work, index: int) -> None:
     """Ask again what became of a doubtful call."""
-    if can_check(work, index):
+    interruption = work.step(index).interruptions + 1
+    is_suspect = interruption >= LIMITS.interruption_max
+    if can_check(work, index) and not is_suspect:
+        _note_resend(work, index, Direction.CHECK, interruption)
         send_check(work, index)
     else:
-        work.write(r.ActionDoubted(at=work.at, step=index, error=_FORGOTTEN))
+        error = _ended_too_often(interruption) if is_suspect else _FORGOTTEN
+        work.write(r.ActionDoubted(at=work.at, step=index, error=error))
 
 
 def resume_undo(work: Work, index: int) -> None:
     """Send an interrupted undo again, or leave it in doubt."""
     undo, call = undo_of(work, index), undo_call_spec(work.draft, index)
+    interruption = undo.interruptions + 1
+    if interruption >= LIMITS.interruption_max:
+        error = _ended_too_often(interruption)
+        work.write(r.UndoStuck(at=work.at, step=index, reason="unknown", error=error))
+        return
     if not call.contract.sticky_failures:
         work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.UNDO))
     can_repeat = may_resend(call, undo.started_at, work.at)
     if can_repeat and may_send_undo(work.draft, index, work.at):
+        _note_resend(work, index, Direction.UNDO, interruption)
         send_undo(work, index, is_repeat=True)
     else:
         error = "the coordinator stopped while the undo was in flight"
         undo_failed(work, index, error, 0.0, is_unknown=True)
+
+
+def _note_resend(work: Work, index: int, direction: Direction, interruption: int) -> None:
+    record = r.CallResent(at=work.at, step=index, direction=direction, interruption=interruption)
+    work.write(record)
+
+
+def _ended_too_often(times: int) -> str:
+    return f"the process ended {times} times while this call was under way"
+
+
+def interruptions(saga: Saga) -> int:
+    """Return the most ends of the process that a call which is in flight now has been through.
+
+    0 says that each call in flight was first sent by the coordinator of now, or that none is.
+    """
+    found = 0
+    for index in bits(saga.running):
+        step = saga.steps[index]
+        if step.retry_at is None and step.wait_until is None:
+            found = max(found, step.interruptions)
+    for index in bits(saga.undoing):
+        undo = saga.steps[index].undo
+        if undo is not None and undo.retry_at is None:
+            found = max(found, undo.interruptions)
+    return found

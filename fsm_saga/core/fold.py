@@ -181,10 +181,17 @@ def _attempt_started(draft: Draft, record: r.AttemptStarted) -> None:
     step = draft.steps[record.step]
     match record.direction:
         case Direction.UNDO:
-            undo = replace(_undo_of(draft, record.step), attempts=record.attempt, retry_at=None)
+            undo = replace(
+                _undo_of(draft, record.step),
+                attempts=record.attempt,
+                retry_at=None,
+                interruptions=0,
+            )
             draft.steps[record.step] = replace(step, undo=undo)
         case Direction.CHECK:
-            draft.steps[record.step] = replace(step, check_attempts=record.attempt, retry_at=None)
+            draft.steps[record.step] = replace(
+                step, check_attempts=record.attempt, retry_at=None, interruptions=0
+            )
         case Direction.DO:  # pragma: no branch
             step = replace(
                 step,
@@ -193,6 +200,7 @@ def _attempt_started(draft: Draft, record: r.AttemptStarted) -> None:
                 wait_until=None,
                 awaited=Direction.DO,
                 has_bad_output=False,
+                interruptions=0,
             )
             draft.step_event(record.step, StepEvent.RESENT, step)
 
@@ -205,6 +213,16 @@ def _interrupted(draft: Draft, record: r.CallInterrupted) -> None:
         draft.steps[record.step] = replace(step, undo=replace(undo, is_doubted=True))
     else:
         draft.steps[record.step] = replace(step, is_doubted=True)
+
+
+@_folds(r.CallResent)
+def _resent(draft: Draft, record: r.CallResent) -> None:
+    step = draft.steps[record.step]
+    if record.direction is Direction.UNDO:
+        undo = replace(_undo_of(draft, record.step), interruptions=record.interruption)
+        draft.steps[record.step] = replace(step, undo=undo)
+    else:
+        draft.steps[record.step] = replace(step, interruptions=record.interruption)
 
 
 @_folds(r.ActionSucceeded)
@@ -276,6 +294,7 @@ def _check_started(draft: Draft, record: r.CheckStarted) -> None:
         retry_at=None,
         awaited=Direction.CHECK,
         is_doubted=True,
+        interruptions=0,
     )
 
 
@@ -321,6 +340,7 @@ def _undo_started(draft: Draft, record: r.UndoStarted) -> None:
         started_at=old.started_at if is_same else record.at,
         stuck_reason=None,
         error=None,
+        interruptions=0,
     )
     draft.step_event(record.step, StepEvent.UNDO_STARTED, replace(step, undo=undo))
     draft.was_undone = True

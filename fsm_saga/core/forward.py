@@ -180,7 +180,7 @@ def action_rejected(
     if not spec.is_effectful or refusal_settles(step, spec.action.contract):
         work.write(r.ActionRejected(at=work.at, step=index, error=error))
     else:
-        _leave_in_doubt(work, index, f"refused, but an earlier copy may take effect: {error}")
+        leave_in_doubt(work, index, f"refused, but an earlier copy may take effect: {error}")
 
 
 def action_unknown(work: Work, index: int, error: str, jitter: float) -> None:
@@ -192,10 +192,7 @@ def action_unknown(work: Work, index: int, error: str, jitter: float) -> None:
     is_worth_it = can_repeat and resolves and used < spec.action.retry.doubt_attempt_max
     if is_worth_it and _retry(work, index, outcome="unknown", error=error, jitter=jitter):
         return
-    if not spec.is_effectful:
-        work.write(r.ActionRejected(at=work.at, step=index, error=error))
-    else:
-        _leave_in_doubt(work, index, error)
+    leave_in_doubt(work, index, error)
 
 
 def _stops(work: Work) -> bool:
@@ -227,9 +224,12 @@ def _retry(work: Work, index: int, *, outcome: str, error: str, jitter: float) -
     return True
 
 
-def _leave_in_doubt(work: Work, index: int, error: str) -> None:
-    """Take the exit that the compiler chose for this step."""
+def leave_in_doubt(work: Work, index: int, error: str) -> None:
+    """Take the exit that the compiler chose for this step; what only reads has no effect."""
     spec, step = work.spec(index), work.step(index)
+    if not spec.is_effectful:
+        work.write(r.ActionRejected(at=work.at, step=index, error=error))
+        return
     match spec.exit:
         case DoubtExit.CHECK if can_check(work, index):
             work.write(r.CheckStarted(at=work.at, step=index, attempt=step.check_attempts + 1))

@@ -22,6 +22,8 @@ class Limits:
         attempt_max: Attempts that a plan may ask for in one ``retry``.
         timeout_s_max: Seconds that a plan may give one call, or wait between two attempts.
         deadline_s_max: Seconds that a plan may give a step, an approval or the whole saga.
+        interruption_max: Ends of the process in a row while the same call was under way; after so
+            many the call is suspected of them and not sent again without a person.
     """
 
     step_max: int = 200
@@ -36,6 +38,7 @@ class Limits:
     attempt_max: int = 100
     timeout_s_max: float = 86_400.0
     deadline_s_max: float = 31_536_000.0
+    interruption_max: int = 5
 
 
 LIMITS = Limits()

@@ -140,6 +140,18 @@ class CallInterrupted(Record, frozen=True, kw_only=True):
     direction: Direction
 
 
+class CallResent(Record, frozen=True, kw_only=True):
+    """The intent to send a call again that was under way when its coordinator ended.
+
+    It uses up no attempt. ``interruption`` counts such ends of this attempt; durable before the
+    call is sent, so that a call which ends its process each time is found out.
+    """
+
+    step: int
+    direction: Direction
+    interruption: int
+
+
 class ActionSucceeded(Record, frozen=True, kw_only=True):
     """The effect exists and its output is usable.
 
@@ -295,6 +307,7 @@ RECORD_TYPES: Mapping[str, type[Record]] = {
         AttemptFailed,
         AttemptStarted,
         CallInterrupted,
+        CallResent,
         ActionSucceeded,
         ActionSucceededBadly,
         ActionRejected,

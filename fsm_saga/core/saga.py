@@ -21,7 +21,8 @@ class UndoState(Struct, frozen=True):
 
     ``calls`` is the list of (tool, params) to make in order; ``call`` the index of the one in
     flight or next; ``source`` is ``"plan"`` or ``"person"``. ``attempts`` counts the sends of
-    the current call, ``budget_from`` the attempts that do not count against its budget.
+    the current call, ``budget_from`` the attempts that do not count against its budget,
+    ``interruptions`` the ends of the process since the last attempt began.
     """
 
     calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
@@ -38,6 +39,7 @@ class UndoState(Struct, frozen=True):
     started_at: float = 0.0
     stuck_reason: str | None = None
     error: str | None = None
+    interruptions: int = 0
 
 
 class StepState(Struct, frozen=True):
@@ -52,6 +54,7 @@ class StepState(Struct, frozen=True):
             tool's own deadline.
         has_bad_output: The effect exists, its output cannot be used.
         settled_by: The person who vouched for the step, if one did.
+        interruptions: Ends of the process since the attempt, or check, in flight began.
     """
 
     status: StepStatus = StepStatus.WAITING
@@ -78,6 +81,7 @@ class StepState(Struct, frozen=True):
     undo_error: str | None = None
     undo: UndoState | None = None
     settled_by: str | None = None
+    interruptions: int = 0
 
 
 WAITING_STEP = StepState()

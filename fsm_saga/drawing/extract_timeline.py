@@ -78,6 +78,12 @@ def _sent_again(r: Any) -> Mark:
     return Mark(Act.OPENS, role, f"attempt {r.attempt}", "", r.direction)
 
 
+def _resent(r: Any) -> Mark:
+    role = NodeRole.COMPENSATING if r.direction is Direction.UNDO else NodeRole.RUNNING
+    word = f"sent again after end {r.interruption}"
+    return Mark(Act.OPENS, role, word, "its process ended", r.direction)
+
+
 def _undo_sent(r: Any) -> Mark:
     return Mark(Act.OPENS, NodeRole.COMPENSATING, "undo sent", f"req_id {r.req_id}", r.tool)
 
@@ -101,6 +107,7 @@ MARKS: Mapping[type[Record], Callable[[Any], Mark]] = {
     rec.AttemptStarted: _sent_again,
     rec.AttemptFailed: _attempt_failed,
     rec.CallInterrupted: _answers(NodeRole.DOUBTFUL, "interrupted"),
+    rec.CallResent: _resent,
     rec.ActionSucceeded: _answers(NodeRole.SUCCEEDED, "succeeded"),
     rec.ActionSucceededBadly: _answers(NodeRole.DOUBTFUL, "bad output"),
     rec.ActionRejected: _answers(NodeRole.REJECTED, "rejected"),

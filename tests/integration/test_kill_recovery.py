@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from fsm_saga.coordinator.failpoints import FAILPOINTS
+from fsm_saga.core.limits import LIMITS
 from tests.support.killing import ROOT, Killing, judge
 from tests.support.tool_ledger import ToolLedger
 
@@ -92,13 +93,27 @@ def test_processes_killed_at_random_again_and_again_come_to_the_right_end(
 def test_a_crash_in_the_recovery_from_a_crash_changes_nothing_but_time(
     killing: Killing, tmp_path: Path
 ) -> None:
-    """A process that dies at its first call each time makes no progress, and uses nothing up."""
-    for _ in range(8):
+    """A process that dies at its first call makes no progress, and uses no attempt up (D-7).
+
+    That holds for as many deaths in a row as a call may have before it is suspected (D-30).
+    """
+    for _ in range(LIMITS.interruption_max - 1):
         assert killing.run(tmp_path, "chain", "after_call:1:kill") == -signal.SIGKILL
     assert killing.run(tmp_path, "chain") == 0
     assert judge(tmp_path, "chain") == ENDS["chain"]
     first = ToolLedger(tmp_path / "tools.db").effects("chain")[0]
-    assert ToolLedger(tmp_path / "tools.db").arrivals()[first.req_id] == 9
+    assert ToolLedger(tmp_path / "tools.db").arrivals()[first.req_id] == LIMITS.interruption_max
+
+
+def test_a_call_that_each_process_dies_of_is_left_to_a_person(
+    killing: Killing, tmp_path: Path
+) -> None:
+    """D-30."""
+    for _ in range(LIMITS.interruption_max):
+        assert killing.run(tmp_path, "chain", "after_call:1:kill") == -signal.SIGKILL
+    assert killing.run(tmp_path, "chain") == 0
+    first = ToolLedger(tmp_path / "tools.db").effects("chain")[0]
+    assert ToolLedger(tmp_path / "tools.db").arrivals()[first.req_id] == LIMITS.interruption_max
 
 
 def test_the_environment_variable_kills_a_process_that_was_started_by_a_user(

@@ -120,7 +120,8 @@ def _time(draw: st.DrawFn, saga: Saga, at: float) -> e.Event:
 
 
 def _outside(draw: st.DrawFn, saga: Saga, at: float) -> e.Event:
-    choices: list[e.Event] = [e.Resumed(at=at), e.CancelAsked(at=at, by="ann")]
+    choices: list[e.Event] = [e.Resumed(at=at)] * 3
+    choices.append(e.CancelAsked(at=at, by="ann"))
     choices.append(e.PlanCloseAsked(at=at, program=closed(saga.program)))
     choices.append(e.PlanGrown(at=at, program=saga.program, plan={}, tools={}))
     return draw(st.sampled_from(choices))

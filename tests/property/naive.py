@@ -22,6 +22,8 @@ class Refused(Exception):  # noqa: N818  # what happened to the question
 class Naive:
     """One saga."""
 
+    ends_max = 5
+
     def __init__(
         self, steps: list[Step], needs: Needs, deadline_s: float | None, is_open: bool
     ) -> None:
@@ -34,6 +36,7 @@ class Naive:
         self.stop = False
         self.has_undone = False
         self.calls: list[Call] = []
+        self.ends: dict[int, int] = {}  # of the process, since a step's call was sent
         self.steps: list[dict[str, Any]] = [self.fresh_step() for _ in steps]
         self.go_on()
 
@@ -106,6 +109,10 @@ class Naive:
             if not more:
                 return found
             found |= more
+
+    def send(self, i: int, what: str) -> None:
+        self.calls.append((i, what))
+        self.ends[i] = 0
 
     # --- how the saga stands --------------------------------------------------------------------
 
@@ -212,7 +219,7 @@ class Naive:
         step.update(doubted=False, refused=False, trouble=False)
         allowed_s = self.plan[i].deadline_s
         step["not_after"] = None if allowed_s is None else self.now + allowed_s
-        self.calls.append((i, "do"))
+        self.send(i, "do")
 
     def settle_idle_siblings(self) -> None:
         for i in self.with_status("RUNNING"):
@@ -273,7 +280,7 @@ class Naive:
             "since": self.now,
         }
         self.has_undone = True
-        self.calls.append((i, "undo"))
+        self.send(i, "undo")
 
     # --- how a call ends ------------------------------------------------------------------------
 
@@ -306,7 +313,7 @@ class Naive:
         if exit_ == "ask" and self.remembers(contract.retention_s, step["since"]):
             step.update(mode="asking", doubted=True)
             step["asked"] += 1
-            self.calls.append((i, "check"))
+            self.send(i, "check")
         elif exit_ == "wait" and step["not_after"] + SKEW_S > self.now:
             step.update(mode="waiting", doubted=True, due=step["not_after"] + SKEW_S)
         else:
@@ -466,7 +473,7 @@ class Naive:
             if knows:
                 step["mode"] = "asking"
                 step["asked"] += 1
-                self.calls.append((i, "check"))
+                self.send(i, "check")
             else:
                 self.leave_in_doubt(i)
         elif step["doubted"] and not self.may_resend(i):
@@ -474,7 +481,7 @@ class Naive:
         else:
             step["mode"] = "out"
             step["tried"] += 1
-            self.calls.append((i, "do"))
+            self.send(i, "do")
 
     def undo_is_due(self, i: int) -> None:
         undo = self.steps[i]["undo"]
@@ -484,7 +491,7 @@ class Naive:
         if is_safe and self.undo_still_bites(i):
             undo["mode"] = "out"
             undo["tried"] += 1
-            self.calls.append((i, "undo"))
+            self.send(i, "undo")
         else:
             self.steps[i]["status"] = "STUCK"
 
@@ -506,7 +513,10 @@ class Naive:
 
     def resume_call(self, i: int) -> None:
         step = self.steps[i]
-        if step["status"] == "COMPENSATING":
+        self.ends[i] += 1
+        if self.ends[i] >= self.ends_max:
+            self.suspect(i)
+        elif step["status"] == "COMPENSATING":
             undo = step["undo"]
             undo["doubted"] = undo["doubted"] or not self.undo_promises(i)[1]
             if self.may_repeat_undo(i) and self.undo_still_bites(i):
@@ -525,6 +535,19 @@ class Naive:
                 self.calls.append((i, "do"))
             else:
                 self.lost(i)
+
+    def suspect(self, i: int) -> None:
+        """The process ended so often during this call that it may be the call's doing."""
+        step = self.steps[i]
+        if step["status"] == "COMPENSATING":
+            step["undo"].update(doubted=True, refused=False)
+            step["status"] = "STUCK"
+        elif step["mode"] == "asking":
+            self.leave_in_doubt(i)
+        elif self.has_effect(i):
+            self.doubt(i)
+        else:
+            self.reject(i)
 
     def cancel(self) -> None:
         self.calls = []

@@ -101,12 +101,12 @@ class NaiveWithPeople(Naive):
             undo.update(mode="out", tried=1, refused=False)
             if is_new:
                 undo["since"] = self.now
-            self.calls.append((i, "undo"))
+            self.send(i, "undo")
         elif step["status"] == "REJECTED":
             self.start(i)
         else:
             step.update(status="RUNNING", mode="out", tried=1, asked=0, bad=False)
-            self.calls.append((i, "do"))
+            self.send(i, "do")
 
     def settled(self, i: int) -> None:
         step = self.steps[i]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fsm_saga.core import due
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision, decide
 from fsm_saga.core.effects import CallTool
+from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.people import choices
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction
@@ -32,6 +37,15 @@ _ANSWERED = {
     e.OutputSupplied: "output",
     e.CallsOffered: "calls",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_ends_are_too_many() -> Iterator[None]:
+    """Let two ends of the process be too many for one call, or no history would get there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(due, "LIMITS", dataclasses.replace(LIMITS, interruption_max=2))
+        patch.setattr(NaiveWithPeople, "ends_max", 2)
+        yield
 
 
 def naive_of(recipe: Recipe) -> NaiveWithPeople:

@@ -50,6 +50,8 @@ def records() -> list[r.Record]:
         r.AttemptFailed(**step, direction=undo, **failed),
         r.AttemptStarted(**step, direction=Direction.CHECK, attempt=2),
         r.CallInterrupted(**step, direction=do),
+        r.CallResent(**step, direction=do, interruption=1),
+        r.CallResent(**step, direction=undo, interruption=2),
         r.ActionSucceeded(**step, output={"o": 1}),
         r.ActionSucceeded(**step, output=None, undo_error="no such field"),
         r.ActionSucceededBadly(**step, error=HOSTILE),

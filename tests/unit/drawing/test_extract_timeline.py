@@ -42,6 +42,7 @@ VALUES: Mapping[str, Any] = {
     "revision": 0,
     "direction": Direction.DO,
     "attempt": 2,
+    "interruption": 1,
     "outcome": "unknown",
     "error": "lost",
     "retry_at": NOON,
