@@ -7,21 +7,21 @@ know stops the saga (``StoreVersionError``), anything else that is not exactly a
 (``CorruptRecordError``). A type whose fields change gets a higher version and an upgrade from each
 older one, so that old journals stay readable for ever.
 
-Writing is on the engine's hottest path, so what can be worked out once per type is.
+msgspec turns a record into fields and checked fields into a record; orjson writes and reads the
+JSON, since it refuses what is none where msgspec would quietly write something of it (a date, a
+set, a number as a key).
 """
 
 from __future__ import annotations
 
-import enum
 import math
 import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import orjson
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict
 
 from fsm_saga.core.records import RECORD_TYPES, Record
 from fsm_saga.errors import CorruptRecordError, InvariantBrokenError, StoreVersionError
@@ -34,27 +34,14 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME
 
 _NEVER_NAN = frozenset({str, int, bool, types.NoneType})
 
-_SCALARS: Mapping[Any, frozenset[type]] = {
-    str: frozenset({str}),
-    bool: frozenset({bool}),
-    int: frozenset({int}),
-    float: frozenset({int, float}),  # 0.0 and 0 are one number; a person may have written either
-    types.NoneType: frozenset({types.NoneType}),
-}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Format:
-    """How one type of record is written and read, worked out once."""
+class _Format(Struct, frozen=True, kw_only=True):
+    """How one type of record is written and read."""
 
     cls: type[Record]
     version: int
-    head: tuple[str, int]
-    keys: tuple[str, ...]
-    values: Callable[[Record], tuple[Any, ...]]
+    head: Fields
     names: frozenset[str]
-    allowed: tuple[tuple[str, frozenset[type]], ...]
-    converters: tuple[tuple[str, Callable[[Any], Any]], ...]
     upgrades: Mapping[int, Upgrade]
 
 
@@ -96,18 +83,17 @@ class RecordCodec:
             InvariantBrokenError: A value is not JSON (NaN, a lone surrogate, an integer beyond 64
                 bits, an object): it should have been refused where it came in.
         """
-        by_type = self._by_type
         rows, nones = [], 0
         for record in records:
-            form = by_type.get(type(record))
+            form = self._by_type.get(type(record))
             if form is None:
                 raise InvariantBrokenError(
                     f"A {type(record).__name__!r} was to be stored: it is no type of record. "
                     "Nothing was written; this is a bug of fsm_saga."
                 )
-            values = form.values(record)
-            nones += values.count(None)
-            rows.append(dict(zip(form.keys, form.head + values, strict=True)))
+            row = form.head | asdict(record)
+            nones += list(row.values()).count(None)
+            rows.append(row)
         try:
             body = orjson.dumps(rows, _as_json, _OPTIONS)
         except TypeError as error:  # what orjson raises for all that it cannot write
@@ -158,15 +144,10 @@ class RecordCodec:
         if row.keys() != form.names:
             wrong = ", ".join(sorted(row.keys() ^ form.names))
             raise _corrupt(f"{name!r} lacks or does not know: {wrong}", saga_id, position)
-        for field, kinds in form.allowed:
-            if type(row[field]) not in kinds:
-                raise _corrupt(f"{name}.{field} has a value of a wrong type", saga_id, position)
-        for field, convert in form.converters:
-            try:
-                row[field] = convert(row[field])
-            except ValueError as error:
-                raise _corrupt(f"{name}.{field} is wrong: {error}", saga_id, position) from error
-        return form.cls(**row)
+        try:
+            return convert(row, form.cls)
+        except ValidationError as error:
+            raise _corrupt(f"{name!r} is wrong: {error}", saga_id, position) from error
 
 
 def encode_object(value: Mapping[str, Any]) -> bytes:
@@ -247,95 +228,20 @@ def _corrupt(why: str, saga_id: str, position: int) -> CorruptRecordError:
 def _format_of(
     cls: type[Record], name: str, version: int, upgrades: Mapping[int, Upgrade] | None
 ) -> _Format:
-    hints = typing.get_type_hints(cls)
-    names = cls.__struct_fields__
-    if {"type", "v"} & set(names) or not names:
+    names = frozenset(cls.__struct_fields__)
+    if {"type", "v"} & names:
         raise InvariantBrokenError(f"{name!r} cannot be stored: 'type' and 'v' are the codec's.")
     if set(upgrades or {}) != set(range(1, version)):
         raise InvariantBrokenError(
             f"{name!r} is at version {version}: it needs one upgrade from each older version."
         )
-    allowed, converters = [], []
-    for field in names:
-        kinds, convert = _reading_of(hints[field], f"{name}.{field}")
-        if kinds is not None:
-            allowed.append((field, kinds))
-        if convert is not None:
-            converters.append((field, convert))
     return _Format(
         cls=cls,
         version=version,
-        head=(name, version),
-        keys=("type", "v", *names),
-        values=_values_of(names),
-        names=frozenset(names),
-        allowed=tuple(allowed),
-        converters=tuple(converters),
+        head={"type": name, "v": version},
+        names=names,
         upgrades=dict(upgrades or {}),
     )
-
-
-def _values_of(names: tuple[str, ...]) -> Callable[[Record], tuple[Any, ...]]:
-    """Return a function for a record's values; attrgetter makes a tuple of two or more only."""
-    if len(names) == 1:
-        only = attrgetter(names[0])
-        return lambda record: (only(record),)
-    return attrgetter(*names)
-
-
-def _reading_of(
-    hint: Any, where: str
-) -> tuple[frozenset[type] | None, Callable[[Any], Any] | None]:
-    """Return which JSON types a field may have, and what makes its value of them."""
-    if hint is Any:
-        return None, None
-    if hint in _SCALARS:
-        return _SCALARS[hint], None
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return frozenset({str, int}), hint
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Mapping:
-        return frozenset({dict}), _strings if arguments[1] is str else None
-    if origin is tuple and arguments[1:] == (Ellipsis,):
-        return frozenset({list}), _tuple_of(arguments[0], where)
-    if origin in (types.UnionType, typing.Union):
-        return _reading_of_union(arguments, where)
-    raise InvariantBrokenError(f"{where} has the type {hint}, which the codec cannot read.")
-
-
-def _reading_of_union(
-    arguments: tuple[Any, ...], where: str
-) -> tuple[frozenset[type] | None, Callable[[Any], Any] | None]:
-    kinds: frozenset[type] = frozenset()
-    converters = []
-    for argument in arguments:
-        more, convert = _reading_of(argument, where)
-        kinds |= more or frozenset()
-        if convert is not None:
-            converters.append(convert)
-    if not converters:
-        return kinds, None
-    if len(converters) > 1 or len(arguments) != 2 or types.NoneType not in arguments:
-        raise InvariantBrokenError(f"{where} is one of {arguments}, which the codec cannot tell.")
-    convert = converters[0]
-    return kinds, lambda value: None if value is None else convert(value)
-
-
-def _strings(value: dict[str, Any]) -> dict[str, Any]:
-    if not all(type(item) is str for item in value.values()):
-        raise ValueError("it holds something that is not text")
-    return value
-
-
-def _tuple_of(hint: Any, where: str) -> Callable[[Any], tuple[Any, ...]]:
-    kinds, convert = _reading_of(hint, where)
-
-    def read(value: list[Any]) -> tuple[Any, ...]:
-        if kinds is not None and not all(type(item) in kinds for item in value):
-            raise ValueError("an item has a wrong type")
-        return tuple(value) if convert is None else tuple(convert(item) for item in value)
-
-    return read
 
 
 CODEC = RecordCodec(RECORD_TYPES)

@@ -327,11 +327,11 @@ def test_a_version_without_all_its_upgrades_is_a_bug(upgrades: Any) -> None:
         codec_with(StepPainted=upgrades)
 
 
-def test_the_codecs_own_names_and_types_that_it_cannot_read_are_bugs() -> None:
-    for fields in ([("type", str)], [("v", int)], [("x", complex)], [("x", str | tuple[int, ...])]):
-        cls: Any = msgspec.defstruct("Odd", fields, bases=(Record,), frozen=True, kw_only=True)
-        with pytest.raises(InvariantBrokenError):
-            RecordCodec({"Odd": cls})
+@pytest.mark.parametrize("name", ["type", "v"])
+def test_a_field_with_one_of_the_codecs_own_names_is_a_bug(name: str) -> None:
+    cls: Any = msgspec.defstruct("Odd", [(name, str)], bases=(Record,), frozen=True, kw_only=True)
+    with pytest.raises(InvariantBrokenError, match="the codec's"):
+        RecordCodec({"Odd": cls})
 
 
 # --- commands ------------------------------------------------------------------------------------
