@@ -40,6 +40,7 @@ COMMANDS = (
     Listed("undo", "undo", "Take back a saga that is done, as a new saga."),
     Listed("schema", "schema", "Print the JSON Schema of a plan."),
     Listed("gc", "gc", "Remove sagas that ended long ago."),
+    Listed("certify", "certify", "Call a tool for real and see whether it keeps its word."),
     Listed("bench", "bench", "Measure this machine."),
     Listed("doctor", "doctor", "Check what fsm-saga needs on this machine."),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fsm_saga.core.contract import ToolContract, ToolFacts
@@ -18,7 +18,12 @@ from fsm_saga.tools.python import Tool
 
 
 async def certify_tool(
-    runner: ToolRunner, name: str, samples: Samples, *, timeout_s: float = TIMEOUT_S
+    runner: ToolRunner,
+    name: str,
+    samples: Samples,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    listener: Callable[[CheckResult], None] | None = None,
 ) -> Report:
     """Return what a tool keeps of what it declares, found out by calling it for real.
 
@@ -30,6 +35,7 @@ async def certify_tool(
         name: The tool.
         samples: What to call it with.
         timeout_s: How long to wait for each answer.
+        listener: Is given each result as soon as there is one.
 
     Raises:
         CommandError: If a tool is missing, or the sample params lead nowhere.
@@ -50,16 +56,17 @@ async def certify_tool(
             found = await listed.check(trial, seen)
         except CannotTellError as error:
             found = Found(None, str(error))
-        results.append(
-            CheckResult(
-                name=listed.name,
-                promise=listed.promise,
-                title=listed.title,
-                verdict=_verdict(found, _is_declared(listed.promise, facts)),
-                why=found.why,
-                calls=trial.taken_calls(),
-            )
+        result = CheckResult(
+            name=listed.name,
+            promise=listed.promise,
+            title=listed.title,
+            verdict=_verdict(found, _is_declared(listed.promise, facts)),
+            why=found.why,
+            calls=trial.taken_calls(),
         )
+        results.append(result)
+        if listener is not None:
+            listener(result)
     return Report(tool=name, contract=facts.contract, results=tuple(results))
 
 

@@ -12,6 +12,7 @@ belongs to the first call.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -307,7 +308,7 @@ async def watch_output(trial: Trial, _seen: Witness) -> Found:
 async def watch_retention(trial: Trial, _seen: Witness) -> Found:
     """Nothing: only time could show it."""
     kept_s = trial.facts.contract.retention_s
-    how_long = "for ever" if kept_s is None else f"for {kept_s:g} s"
+    how_long = "for ever" if kept_s is None else f"for {datetime.timedelta(seconds=kept_s)}"
     return Found(None, f"declared to remember {how_long}, which only time could show")
 
 
