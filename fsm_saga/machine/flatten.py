@@ -22,6 +22,7 @@ from fsm_saga.core.program import Shape, StepTable
 from fsm_saga.core.states import PENDING, SagaEvent, SagaState, StepEvent, StepStatus
 from fsm_saga.core.table import Row, Table
 from fsm_saga.errors import InvariantBrokenError
+from fsm_saga.machine.collector import collector_off
 from fsm_saga.machine.saga_machine import MACHINE_GUARDS, saga_machine_class
 from fsm_saga.machine.step_machine import StepMachine
 
@@ -42,7 +43,8 @@ def saga_table(shape: Shape) -> Table:
     Raises:
         InvariantBrokenError: If there can be no plan of this shape.
     """
-    return flatten_saga(saga_machine_class(shape))
+    with collector_off():
+        return flatten_saga(saga_machine_class(shape))
 
 
 @lru_cache(maxsize=1)

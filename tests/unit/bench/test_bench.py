@@ -147,7 +147,8 @@ def test_w1_is_four_appends_and_w2_six() -> None:
 
 def test_a_plan_is_compiled_first_anew_and_again() -> None:
     times = compile_times_ms((3,))
-    assert set(times["3"]) == {"cold_ms", "new_ms", "again_ms"}
+    assert set(times["3"]) == {"cold_ms", "new_ms", "again_ms", "abreast_ms"}
+    assert times["3"]["again_ms"] < times["3"]["new_ms"] < times["3"]["cold_ms"]
 
 
 def test_more_histories_are_tried_where_steps_go_side_by_side() -> None:
