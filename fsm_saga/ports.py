@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """What is known of a saga without reading its journal; written with every append.
 
     Attributes:
@@ -38,8 +38,7 @@ class Head:
     waits_for: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
+class Append(Struct, frozen=True, kw_only=True):
     """One atomic addition to one saga's journal.
 
     ``position`` is how many records the journal must have now; ``head`` is what it looks like
@@ -52,8 +51,7 @@ class Append:
     head: Head
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """What a process that is not the writer asks of the one that is.
 
     ``number`` is given by the store; ``answer`` is None until the writer has answered, then a
@@ -142,8 +140,7 @@ class OutcomeKind(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class CallOutcome:
+class CallOutcome(Struct, frozen=True):
     """What became of one call. ``output`` goes with OK, ``error`` with the other three.
 
     ``was_sent`` is False for a refusal of ours: the call does not fit its tool and never left.

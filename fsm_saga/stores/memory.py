@@ -11,8 +11,10 @@ import asyncio
 import enum
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from fsm_saga.core.records import Record
 from fsm_saga.errors import (
