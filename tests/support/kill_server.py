@@ -6,6 +6,7 @@ fork is a whole process with nothing half done in it.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ import traceback
 
 from fsm_saga.coordinator import failpoints
 from fsm_saga.machine.compile import compile_plan
-from tests.support import kill_target
+from tests.support import kill_disk, kill_target
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     for name in kill_target.PLANS:
         for plan in kill_target.sagas_of(name):
             compile_plan(plan, {"contracts": {}, "rollbacks": {}})
+    gc.freeze()  # a child that collects would copy every page that it looks at
     for line in sys.stdin:
         order = json.loads(line)
         answer = _wait(order["wait"]) if "wait" in order else _start(order)
@@ -33,7 +35,11 @@ def _start(order: dict[str, str]) -> int:
     if pid:
         return pid
     try:
-        failpoints.arm(order["failpoint"])
+        name, _, nth = order["failpoint"].partition(":")
+        if name == "disk":
+            kill_disk.arm(int(nth))
+        else:
+            failpoints.arm(order["failpoint"])
         kill_target.run(order["directory"], order["plan"])
     except BaseException:  # noqa: BLE001  # nothing may return into the server's loop
         traceback.print_exc()
