@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup system demo quick lint check test cover diagrams bench lock clean all
+.PHONY: help setup system demo quick lint check test cover diagrams bench nightly evidence lock clean all
 
 # PYTHON=... chooses the interpreter of a new .venv; LOCK_FLAGS=--upgrade makes `lock` take newer versions.
 PYTHON ?=
@@ -52,6 +52,12 @@ diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
 
 bench: $(RUNTIME) ## Measure this machine
 	.venv/bin/fsm-saga bench
+
+nightly: $(DEV) system ## Send a million mutated plans, and their share through every other door
+	$(VENV_PYTHON) -m tests.fuzz --cases 1000000
+
+evidence: $(DEV) ## Write docs/evidence.md from its results; make them with python -m tests.evidence
+	$(VENV_PYTHON) -m tests.evidence --render
 
 lock: $(VENV_PYTHON) ## Resolve the dependencies of pyproject.toml into the two lock files
 	$(PIP_INSTALL) "uv>=0.9"

@@ -27,8 +27,16 @@ class Kind:
 
     @property
     def held_by(self) -> str:
-        """The holders, or why there is none."""
-        return f"not yet: {self.waits}" if self.waits else ", ".join(self.holders)
+        """The holders in words, or why there is none."""
+        return f"not yet: {self.waits}" if self.waits else "; ".join(map(_words, self.holders))
+
+
+def _words(holder: str) -> str:
+    file, separator, test = holder.partition("::")
+    if not separator:
+        return f"case {holder}"
+    place = file.removeprefix("tests/").removesuffix(".py")
+    return f"{place}: {test.removeprefix('test_').replace('_', ' ')}"
 
 
 def _held(number: str, what: str, *holders: str) -> Kind:

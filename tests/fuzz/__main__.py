@@ -6,9 +6,11 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.fuzz.run import Run, check_case, failure_of, run_cases, watch_time
+from tests.fuzz.summing import sum_of
 from tests.fuzz.tally import Tally
 from tests.fuzz.target import case_of
 from tests.fuzz.targets import TARGETS
@@ -19,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.again:
         return _again(asked.again)
+    if asked.sum:
+        texts = [Path(file).read_text(encoding="utf-8") for file in asked.sum]
+        return _ended(sum_of([json.loads(text) for text in texts]), as_json=True)
     names = list(TARGETS) if asked.target == "all" else [asked.target]
     runs = []
     for name in names:
@@ -37,7 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
             run.target: {"about": TARGETS[run.target].about, **run.as_json()} for run in runs
         },
     }
-    if asked.json:
+    return _ended(document, as_json=asked.json)
+
+
+def _ended(document: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     return 1 if document["failed_cases"] else 0
 
@@ -55,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="Print one JSON document on stdout.")
+    parser.add_argument(
+        "--sum", metavar="FILE", nargs="+", help="Add up what runs with other --first have printed."
+    )
     parser.add_argument("--again", metavar="TARGET:SEED:NUMBER", help="Show and repeat one case.")
     return parser
 

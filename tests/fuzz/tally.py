@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +76,12 @@ class Tally:
         for what, value in other.most.items():
             self.at_most(what, value)
         self.digest = (self.digest + other.digest) % (1 << _DIGEST_BITS)
+
+    @staticmethod
+    def of_json(document: Mapping[str, Any]) -> Tally:
+        """Return the tally that ``as_json`` wrote."""
+        counts, most = document["counts"], document["most"]
+        return Tally(Counter(counts), dict(most), int(document["digest"], 16))
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it."""

@@ -255,3 +255,20 @@ def test_an_unsound_plan_is_seen_by_the_second_opinion(unsound: Any, said: str) 
 def test_a_tool_that_this_caller_may_not_use_is_seen_by_the_second_opinion() -> None:
     assert not list(faults(plan(step(1)), catalogue(), None))
     assert list(faults(plan(step(1)), catalogue(), frozenset({"post"})))
+
+
+@pytest.mark.slow
+def test_a_run_in_parts_adds_up_to_the_whole_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = []
+    for first, cases in ((0, 30), (30, 20), (0, 50)):
+        words = ["--target", "records", "--workers", "1", "--json", "--seed", "3"]
+        assert main([*words, "--first", str(first), "--cases", str(cases)]) == 0
+        files.append(tmp_path / f"{first}-{cases}.json")
+        files[-1].write_text(capsys.readouterr().out)
+    assert main(["--sum", str(files[0]), str(files[1])]) == 0
+    (added,) = json.loads(capsys.readouterr().out)["targets"].values()
+    (whole,) = json.loads(files[2].read_text())["targets"].values()
+    for part in ("cases", "counts", "digest"):
+        assert added[part] == whole[part]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json.encoder import encode_basestring, encode_basestring_ascii
 from random import Random
 from typing import Any
 
@@ -120,8 +121,11 @@ def _pieces(tree: Tree, draw: Random | None) -> Iterator[str]:
 
 
 def _text(text: str, draw: Random | None) -> str:
-    if draw is None or draw.random() > ESCAPED_SHARE:
-        return json.dumps(text, ensure_ascii=draw is None or draw.random() < 0.5)
+    if draw is None:
+        return encode_basestring_ascii(text)
+    if draw.random() > ESCAPED_SHARE:
+        return encode_basestring_ascii(text) if draw.random() < 0.5 else encode_basestring(text)
     at = draw.randrange(len(text) + 1)
     escaped = "".join(f"\\u{ord(char):04x}" for char in text[at : at + 3] if ord(char) < 0x10000)
-    return json.dumps(text[:at])[:-1] + escaped + json.dumps(text[at + 3 :])[1:]
+    head, tail = encode_basestring_ascii(text[:at]), encode_basestring_ascii(text[at + 3 :])
+    return head[:-1] + escaped + tail[1:]

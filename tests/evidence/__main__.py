@@ -1,0 +1,82 @@
+"""``python -m tests.evidence``: make figures again and write docs/evidence.md from the results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fsm_saga.bench.machine_facts import machine_facts
+from tests.evidence.figure import Figure
+from tests.evidence.figures import FIGURES, figure_named
+from tests.evidence.page import duration, render_page
+from tests.evidence.results import (
+    PAGE,
+    NoDocumentError,
+    load_results,
+    result_of,
+    run_figure,
+    write_results,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make what was asked for; return 1 if a command failed, 2 for a name that is none."""
+    asked = _parser().parse_args(arguments)
+    results = load_results()
+    names = [figure.name for figure in FIGURES] if asked.all else asked.names
+    code = 0
+    try:
+        for name in names:
+            results[name] = run_figure(_named(name))
+            code = code or int(results[name]["exit_code"] != 0)
+            write_results(results)  # a figure may take an hour: none is lost to the next one
+            _say(f"{name}: {duration(results[name]['seconds'])}\n")
+        if asked.take:
+            name, file, seconds = asked.take
+            printed = Path(file).read_text(encoding="utf-8")
+            results[name] = result_of(
+                _named(name), printed, seconds=float(seconds), machine=machine_facts()
+            )
+    except (KeyError, NoDocumentError) as error:
+        _say(f"{error.args[0]}\n")
+        return 2
+    known = {figure.name for figure in FIGURES}
+    results = {name: result for name, result in results.items() if name in known}
+    write_results(results)
+    PAGE.write_text(render_page(FIGURES, results), encoding="utf-8")
+    if not (names or asked.take or asked.render):
+        for figure in FIGURES:
+            made = results.get(figure.name, {}).get("at", "not yet")
+            sys.stdout.write(f"{figure.name:<16} {made:<12} {figure.command}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.evidence", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Figures to make again.")
+    parser.add_argument("--all", action="store_true", help="Make all of them again: hours.")
+    parser.add_argument("--render", action="store_true", help="Only write the page.")
+    parser.add_argument(
+        "--take",
+        nargs=3,
+        metavar=("NAME", "FILE", "SECONDS"),
+        help="Take what a figure's command printed on this machine before.",
+    )
+    return parser
+
+
+def _named(name: str) -> Figure:
+    figure = figure_named(name)
+    if figure is None:
+        names = ", ".join(figure.name for figure in FIGURES)
+        raise KeyError(f"There is no figure {name!r}; there are {names}.")
+    return figure
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The figures of docs/evidence.md, in the order of the page.
+
+To add one: let a command print one JSON object on stdout, write a `Figure` here, and run it with
+`python -m tests.evidence NAME`. See CONTRIBUTING, "Evidence".
+"""
+
+from __future__ import annotations
+
+from tests.evidence.figure import Figure, Table
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        name="fuzz-plans",
+        title="A million mutated plans",
+        command="python -m tests.fuzz --target plans --cases 1000000 --json",
+        shows=(
+            "Each plan has to be refused with coded, placed, printable reasons, or accepted; what "
+            "is accepted has to be sound by a second, naive opinion, to have one canonical text "
+            "and hash, to compile, and to come back from a store and from a journal. A sample is "
+            "drawn as DOT, Mermaid and text, and nothing may leave its label."
+        ),
+        leaves_out=(
+            "Mutation starts from sound plans: what is far from every one of them is rare.",
+            "Memory is traced for one case in 997; all processes are bounded to 4 GiB.",
+        ),
+        rows={
+            "plans": "cases",
+            "failed": "failed_cases",
+            "refused with reasons": "targets.plans.counts.refused",
+            "accepted": "targets.plans.counts.accepted",
+            "accepted and drawn": "targets.plans.counts.drawn",
+            "slower than 1 s of processor time": "targets.plans.counts.slower than 1 s",
+            "slowest, ms of processor time": "targets.plans.most.cpu_ms",
+            "most memory of a traced case, MiB": "targets.plans.most.traced_mib",
+            "largest worker, MiB resident": "targets.plans.most.worker_rss_mib",
+            "plans per second": "targets.plans.cases_per_s",
+            "seed": "seed",
+        },
+    ),
+    Figure(
+        name="fuzz",
+        title="Bad input at every door",
+        command="python -m tests.fuzz --cases 100000 --json",
+        shows=(
+            "Mutated plans, Python mappings, late calls, tool outputs, stored records, journals, "
+            "answers of people, store URLs and command lines: nothing but the deliberate refusals "
+            "may come out, and what is refused may change nothing."
+        ),
+        leaves_out=(
+            "The web has no door yet.",
+            "A mapping whose own methods raise is its caller's code; what it raises goes through.",
+        ),
+        rows={"cases": "cases", "failed": "failed_cases", "seed": "seed"},
+        tables=(
+            Table(
+                at="targets",
+                key="door",
+                columns={"what": "about", "cases": "cases", "failed": "failed_cases"},
+            ),
+        ),
+    ),
+    Figure(
+        name="bad-input",
+        title="The list of bad input, case by case",
+        command="python -m tests.corpus",
+        shows=(
+            "Each kind of bad input on our list, and the test or the case of the corpus that holds "
+            "it, or why it does not apply yet. The numbers are those of the list."
+        ),
+        rows={
+            "kinds on the list": "kinds",
+            "held by a test": "held",
+            "not applicable yet": "waiting",
+            "plans in the corpus": "plans",
+            "texts of JSON parsers": "json_texts",
+        },
+        tables=(
+            Table(
+                at="list",
+                columns={"no.": "number", "what": "what", "held by, or why not yet": "held_by"},
+            ),
+        ),
+    ),
+    Figure(
+        name="bench",
+        title="Speed",
+        command="fsm-saga bench --quick --json",
+        shows=(
+            "The engine beside the bare store, on the disk of the checkout, in one run: the ratios "
+            "hold although other programs may run. The workload is three steps that succeed."
+        ),
+        leaves_out=("Tools answer at once; the network and their own work come on top.",),
+        rows={
+            "sagas per second, 128 in flight": "sqlite.w1.128.sagas_per_s.median",
+            "of what the bare store reaches": "sqlite.w1.128.share_of_bare.median",
+            "one saga alone, median ms": "sqlite.w1.1.p50_ms.median",
+            "times the bare store's commits": "sqlite.w1.1.times_of_bare.median",
+            "fsync of the disk, median ms": "disk.fsync_ms.median",
+            "sagas per second in memory, 32 in flight": "memory.w1.32.sagas_per_s.median",
+            "one decision with its records, median us": "decide.turn_us.median",
+            "a new plan of 10 steps, compiled, median ms": "compile.10.new_ms.median",
+            "memory of a resting saga, KiB": "resting.retry.1000.kib_per_saga.median",
+        },
+    ),
+)
+
+
+def figure_named(name: str) -> Figure | None:
+    """Return the figure of this name, or None."""
+    return next((figure for figure in FIGURES if figure.name == name), None)

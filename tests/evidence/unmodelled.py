@@ -1,0 +1,41 @@
+"""What no figure shows: what DESIGN.md does not promise, and what our ways of testing leave out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DESIGN = Path(__file__).resolve().parents[2] / "DESIGN.md"
+_SECTION = re.compile(r"^## 9\. Failure model.*?\n(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
+_BULLET = re.compile(r"^- (.*?)(?=^- |^\s*\Z|^$)", re.DOTALL | re.MULTILINE)
+
+_EVIDENCE_LIMITS = (
+    "Malice inside the process: a tool is code that we run, and it can do what the process can.",
+    "Someone who writes to the store's file: checksums find damage, not forgery.",
+    "A machine that computes wrongly: memory or a processor that lies.",
+    "A disk that says that it wrote and did not, beyond what a power cut loses.",
+    "Tools that do not keep what they declare; trying them can only catch some of that.",
+    "Several coordinators on several machines: one process writes, and its lock is local.",
+    "Windows and macOS: everything here ran on Linux.",
+    "Other versions of Python and SQLite than those named beside each figure.",
+    "Plans that are sound and unwise: no check knows what is good for the planner's user.",
+    "Years of operation: the longest run here takes hours.",
+)
+
+
+def engine_limits() -> tuple[str, ...]:
+    """Return the promises that section 9 of DESIGN.md says are not made, each on one line.
+
+    Raises:
+        ValueError: If the section is not there.
+    """
+    section = _SECTION.search(DESIGN.read_text(encoding="utf-8"))
+    found = _BULLET.findall(section[1]) if section else []
+    if not found:
+        raise ValueError("DESIGN.md has no list in its section 9.")
+    return tuple(" ".join(each.split()) for each in found)
+
+
+def evidence_limits() -> tuple[str, ...]:
+    """Return what all figures leave out."""
+    return _EVIDENCE_LIMITS
