@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from fsm_saga.coordinator.clock import Timers
 from fsm_saga.coordinator.driver import SagaDriver, is_at_rest
 from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.coordinator.suspects import Suspects
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
 from fsm_saga.core.effects import CallTool
@@ -58,6 +59,7 @@ class Coordinator:
         self.failure: FsmSagaError | None = None
         self.has_driven = False
         """True once a saga came into memory: from then on calls may have been made."""
+        self.suspects = Suspects(self)
         self.spawn(self._timers.run(), name="timers")
 
     @property
@@ -141,6 +143,7 @@ class Coordinator:
 
     async def wait_for_rest(self, saga_id: str) -> Saga:
         """Return the saga once nothing goes on in it without a person."""
+        await self.suspects.wait(saga_id)
         driver = self.driver(saga_id)
         if driver is None:
             return await self._stored(saga_id)

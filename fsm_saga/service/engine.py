@@ -13,6 +13,7 @@ from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.coordinator.coordinator import Coordinator
 from fsm_saga.coordinator.driver import SagaDriver
 from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.coordinator.suspects import is_suspect
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
 from fsm_saga.core.limits import LIMITS
@@ -217,13 +218,17 @@ class Engine:
     async def resume(self) -> Sequence[str]:
         """Take up every unfinished saga whose tools are at hand, and return their ids.
 
+        Sagas whose calls the process may have died of are taken up last, one after the other;
+        that goes on after the return, and ``wait`` waits for it.
+
         What is left alone is in ``skipped``, with the reason: a corrupt journal or a missing
         tool stops its own saga and no other.
 
         Raises:
             StoreError: If the store failed for good.
         """
-        taken = []
+        taken: list[str] = []
+        suspects: list[Saga] = []
         self.skipped.clear()
         for head in await self.store.heads(only_unfinished=True):
             try:
@@ -232,6 +237,9 @@ class Engine:
                 if missing:
                     self.skipped[head.saga_id] = f"its tools are not given: {', '.join(missing)}"
                     continue
+                if self.coordinator.driver(head.saga_id) is None and is_suspect(saga):
+                    suspects.append(saga)
+                    continue
                 await self.coordinator.take_up(head.saga_id)
             except StoreError as error:
                 # A store that failed for good is no trouble of one saga.
@@ -239,7 +247,8 @@ class Engine:
                 self.skipped[head.saga_id] = str(error)
             else:
                 taken.append(head.saga_id)
-        return taken
+        self.coordinator.suspects.take_up(suspects, after=taken)
+        return [*taken, *(saga.saga_id for saga in suspects)]
 
     async def cancel(self, saga_id: str, *, by: str = "", note: str = "") -> SagaView:
         """Stop a saga and undo what it did.

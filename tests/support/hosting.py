@@ -38,7 +38,8 @@ class Host:
     """One store and one world, and the engine that runs over them until it is killed.
 
     A trap is ``(when, what, nth)``, for example ``("after", "append", 3)``: the process stops for
-    good right there, and everybody who waits for it learns that it crashed.
+    good right there, and everybody who waits for it learns that it crashed. A call of a tool that
+    is ``deadly`` stops it each time.
     """
 
     def __init__(self, catalogue: Mapping[str, ToolFacts], *, name: str) -> None:
@@ -47,6 +48,7 @@ class Host:
         self.runner = ScriptedRunner(catalogue, self.world, self.clock)
         self.runner.trap = self._at_call
         self.traps: list[tuple[str, str, int]] = []
+        self.deadly: set[str] = set()
         self._url = f"memory://{name}"
         self._name = name
         self._passes: dict[tuple[str, str], int] = {}
@@ -127,7 +129,9 @@ class Host:
     async def _at_append(self, when: str) -> None:
         await self._pass(when, "append")
 
-    async def _at_call(self, _call: CallTool, when: str) -> None:
+    async def _at_call(self, call: CallTool, when: str) -> None:
+        if call.tool in self.deadly:
+            self._crashed.set()
         await self._pass(when, "call")
 
     async def _pass(self, when: str, what: str) -> None:
