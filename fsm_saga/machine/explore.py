@@ -390,11 +390,13 @@ class Space:
             return config
         ledgers, word, mask = list(config), config[-1], 0
         for index, status in node.cleared:
-            left = self._word(index, status, ledgers[index + 1])
-            if left is not None:
+            if ledgers[index + 1] != self._empty:
+                left = self._word(index, status, ledgers[index + 1])
+                if left is None:
+                    continue
                 ledgers[index + 1] = self._empty
                 word = max(word, left)
-                mask |= 1 << index
+            mask |= 1 << index
         for index in node.handed_over:
             left = self._word(index, StepStatus.STUCK, ledgers[index + 1])
             if left is not None:

@@ -23,7 +23,7 @@ from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Direction, Phase, StepStatus
 from fsm_saga.machine.flatten import saga_table
 from fsm_saga.machine.ledger import Act
-from fsm_saga.machine.normal import JUST_OVER, LONG_OVER, NOW, plain_req_id
+from fsm_saga.machine.normal import BARE, JUST_OVER, LONG_OVER, NOW, plain_req_id
 
 PERSON = "someone"
 SUPPLIED_TOOL = "a tool chosen late"
@@ -80,7 +80,11 @@ def moves_of(saga: Saga, outputs: Mapping[int, Any]) -> list[Move]:
         return list(_moves_at_the_end(saga))
     found: list[Move] = []
     timers: list[tuple[int, StepState]] = []
+    is_asked = saga.state.phase is Phase.NEEDS_HUMAN
     for index, step in enumerate(saga.steps):
+        if step is BARE.get(step.status):
+            # It waits for others, or is behind the saga: nothing happens to it by itself.
+            continue
         match step.status:
             case StepStatus.RUNNING:
                 found += _running_moves(saga, index, step, outputs[index])
@@ -94,7 +98,7 @@ def moves_of(saga: Saga, outputs: Mapping[int, Any]) -> list[Move]:
         due = _due(step)
         if due is not None:
             timers.append((index, due))
-        if saga.state.phase is Phase.NEEDS_HUMAN:
+        if is_asked:
             found += _in_time_and_late(saga, _answers(saga, index, outputs[index]))
     found += _timer_moves(saga, timers)
     found += _outside_moves(saga, timers)
@@ -297,8 +301,8 @@ def _clock_moves(saga: Saga, index: int, step: StepState) -> Iterator[Move]:
         over = _with_step(saga, index, replace(step, not_after=LONG_OVER))
         what = "its time is over"
         yield Move(what, index, None, over, way=Way.OUTSIDE, closing=(index,))
-    contracts = [call.contract for call in (spec.action, spec.undo) if call is not None]
-    if any(contract.retention_s is not None for contract in contracts):
+    undo_retention_s = None if spec.undo is None else spec.undo.contract.retention_s
+    if not (spec.action.contract.retention_s is None and undo_retention_s is None):
         yield from _forgetting_moves(saga, index, step)
 
 
