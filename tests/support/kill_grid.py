@@ -22,11 +22,18 @@ _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # a directory of our own is made in
 @contextmanager
 def open_grid() -> Iterator[Grid]:
     """Give a grid whose files are in memory where that is possible: a kill loses none of them."""
-    base = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(dir=base))
+        directory = stack.enter_context(open_fast_directory())
         servers = [stack.enter_context(Killing()) for _ in range(SERVERS)]
-        yield Grid(Path(directory), servers)
+        yield Grid(directory, servers)
+
+
+@contextmanager
+def open_fast_directory() -> Iterator[Path]:
+    """Give a directory of a file system in memory where there is one, else an ordinary one."""
+    base = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=base) as directory:
+        yield Path(directory)
 
 
 class Grid:
