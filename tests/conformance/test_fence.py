@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from fsm_saga.errors import (
     CallFencedError,
@@ -20,9 +21,12 @@ from tests.support.fence_shops import (
     ASYNC_BACKENDS,
     BACKENDS,
     DAY_S,
+    INSERT,
     NOTHING,
     NOW,
+    BlockingShop,
     Shop,
+    ctx,
     open_shop,
 )
 from tests.support.postgres import open_postgres
@@ -311,3 +315,27 @@ def test_params_without_a_form_in_json_are_refused_before_anything_is_done(shop:
         shop.order("r1", float("nan"))  # type: ignore[arg-type]  # as a careless tool would
 
     assert shop.count() == 0
+
+
+@pytest.mark.parametrize("backend", ["sqlalchemy-sqlite", "postgres"])
+def test_an_orm_session_joins_the_transaction_of_the_fence(
+    backend: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    with open_shop(backend, tmp_path, postgres=postgres) as shop:
+        assert isinstance(shop, BlockingShop)
+
+        def order(req_id: str, error: Exception | None = None) -> None:
+            with shop.fence.do(ctx(req_id)) as call:
+                if call.is_first:
+                    joined = Session(bind=call.db, join_transaction_mode="create_savepoint")
+                    with joined, joined.begin():
+                        joined.execute(sa.text(INSERT), {"item": "tea"})
+                    if error is not None:
+                        raise error
+
+        order("r1")
+        order("r1")
+        with pytest.raises(SoldOutError):
+            order("r2", SoldOutError("no tea left"))
+
+        assert shop.count() == 1
