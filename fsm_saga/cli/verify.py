@@ -73,19 +73,24 @@ def verify(
     limit: Annotated[
         int,
         typer.Option(
-            "--limit", metavar="N", min=1, help="How many configurations to search at most."
+            "--limit",
+            metavar="N",
+            min=1,
+            help="The bound: above so many configurations a plan is sampled by random walks.",
         ),
     ] = CONFIGURATION_MAX,
     is_strict: Annotated[
         bool,
-        typer.Option("--strict", help="Exit 3 if the plan is too large to search as a whole."),
+        typer.Option("--strict", help="Exit 3 if the plan was only sampled, for its size."),
     ] = False,
     certificates: CertificateFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Try every order of events that a plan can meet, crashes and lost answers included.
 
-    What runs in the search is what runs in production. Nothing is called.
+    What runs in the search is what runs in production. Nothing is called. Plans of dozens of
+    steps in line, or of half a dozen side by side, are searched to the last configuration; a plan
+    with more than --limit of them is searched up to there and then sampled.
 
     Exit codes: 0 every property is proven, or none was found broken in what was sampled of a
     plan that is too large (the first line says which; with --strict that is 3), 1 one fails

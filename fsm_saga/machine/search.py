@@ -38,12 +38,15 @@ class Found:
     """What a search came to.
 
     Attributes:
-        configurations: Different configurations seen.
-        transitions: Moves seen from them.
-        depth: Moves on the longest of the shortest paths.
+        configurations: Different configurations visited: judged, and every move from them tried.
+        unvisited: Configurations that were reached and not visited, the bound being passed.
+        transitions: Moves seen from those visited.
+        depth: Moves on the longest of the shortest paths; where the bound was passed, all that
+            lies so many moves from the start was visited.
         is_exhaustive: Nothing was left out.
         walks: Random walks made; 0 where the search was exhaustive.
         walked: Configurations that the walks saw, with those that the search had seen.
+        walk_depth: Moves on the longest walk.
         breaches: The first breach of each broken property.
         breach_counts: How often each property was broken.
         ends: Configurations by the state and outcome in which a saga is at rest.
@@ -51,11 +54,13 @@ class Found:
     """
 
     configurations: int = 0
+    unvisited: int = 0
     transitions: int = 0
     depth: int = 0
     is_exhaustive: bool = True
     walks: int = 0
     walked: int = 0
+    walk_depth: int = 0
     breaches: dict[str, Breach] = field(default_factory=dict)
     breach_counts: Counter[str] = field(default_factory=Counter)
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -151,10 +156,11 @@ class Search:
                 depth_end = len(graph.configs)
             if len(graph.configs) > self.configuration_max:
                 found.is_exhaustive = False
+                found.depth -= 1
                 break
             self._expand(here)
             here += 1
-        found.configurations = len(graph.configs)
+        found.configurations, found.unvisited = here, len(graph.configs) - here
         self._count_ends()
         if found.is_exhaustive:
             self._judge_graph()
@@ -217,7 +223,8 @@ class Search:
         self.found.note(finding, lambda: self._path(here, last))
 
     def _count_ends(self) -> None:
-        counts: Counter[int] = Counter(config[0] for config in self._graph.configs)
+        visited = self._graph.configs[: self.found.configurations]
+        counts: Counter[int] = Counter(config[0] for config in visited)
         for number, count in counts.items():
             saga = self.space.nodes[number].saga
             if saga.state.is_final or saga.state.phase is Phase.NEEDS_HUMAN:

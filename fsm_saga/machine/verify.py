@@ -107,11 +107,14 @@ class Verification:
 
     Attributes:
         is_exhaustive: Every configuration was seen; else ``walks`` random ones were tried.
-        configurations: Different configurations searched.
-        transitions: Moves between them.
-        depth: Length of the longest of the shortest histories.
+        configurations: Different configurations visited, each with every move from it.
+        unvisited: Configurations that were reached, and are not among those; 0 if exhaustive.
+        transitions: Moves from those visited.
+        depth: Length of the longest of the shortest histories; if not exhaustive, how many moves
+            from the start all was visited.
         walks: Random walks made.
         walked: Different configurations that they saw.
+        walk_depth: Moves on the longest of them.
         seed: What decided the walks.
         violations: Properties that do not hold.
         ends: Configurations at rest, by state and outcome.
@@ -123,10 +126,12 @@ class Verification:
 
     is_exhaustive: bool
     configurations: int
+    unvisited: int
     transitions: int
     depth: int
     walks: int
     walked: int
+    walk_depth: int
     seed: int
     violations: tuple[Violation, ...]
     ends: tuple[tuple[str, str, int], ...]
@@ -145,17 +150,27 @@ class Verification:
         """No property is broken in any configuration."""
         return self.is_sound and self.is_exhaustive
 
+    @property
+    def verdict(self) -> str:
+        """The result in a word: ``proven``, ``sampled`` or ``broken``."""
+        if not self.is_sound:
+            return "broken"
+        return "proven" if self.is_exhaustive else "sampled"
+
     def as_json(self) -> dict[str, Any]:
         """Return everything but the sagas of the paths as a JSON object."""
         return {
+            "verdict": self.verdict,
             "is_proven": self.is_proven,
             "is_sound": self.is_sound,
             "is_exhaustive": self.is_exhaustive,
             "configurations": self.configurations,
+            "unvisited": self.unvisited,
             "transitions": self.transitions,
             "depth": self.depth,
             "walks": self.walks,
             "walked": self.walked,
+            "walk_depth": self.walk_depth,
             "seed": self.seed,
             "properties": dict(PROPERTIES),
             "assumptions": list(ASSUMPTIONS),
@@ -260,10 +275,12 @@ def _verification(program: Program, space: Space, found: Found, seed: int) -> Ve
     return Verification(
         is_exhaustive=found.is_exhaustive,
         configurations=found.configurations,
+        unvisited=found.unvisited,
         transitions=found.transitions,
         depth=found.depth,
         walks=found.walks,
         walked=found.walked,
+        walk_depth=found.walk_depth,
         seed=seed,
         violations=violations,
         ends=tuple((state, outcome, n) for (state, outcome), n in sorted(found.ends.items())),
@@ -318,18 +335,11 @@ def _text(result: Verification) -> Iterator[str]:
     if result.is_proven:
         yield f"Proven: all {len(PROPERTIES)} properties hold in every history."
     elif result.is_sound:
-        yield "No property was found broken, but the plan is too large to prove that none is."
+        yield "Sampled, not proven: the plan is too large to be searched whole."
+        yield "  No property was found broken in what was seen of it."
     else:
         yield f"Broken: {len(result.violations)} of {len(PROPERTIES)} properties do not hold."
-    yield (
-        f"  searched {result.configurations:,} configurations, {result.transitions:,} moves, "
-        f"{result.depth} deep" + ("" if result.is_exhaustive else ", and not all of them")
-    )
-    if result.walks:
-        yield (
-            f"  walked {result.walks:,} ways at random (seed {result.seed}), "
-            f"{result.walked:,} configurations"
-        )
+    yield from _extent_text(result)
     for violation in result.violations:
         yield from _violation_text(violation)
     yield "Ends:"
@@ -343,6 +353,20 @@ def _text(result: Verification) -> Iterator[str]:
             for question in result.questions
         )
         yield from _groups_text(groups)
+
+
+def _extent_text(result: Verification) -> Iterator[str]:
+    """Yield how much was seen."""
+    visited, moves = f"{result.configurations:,} configurations", f"{result.transitions:,} moves"
+    if result.is_exhaustive:
+        yield f"  searched {visited}, {moves}, {result.depth} deep: all there are"
+        return
+    yield f"  searched {visited}, {moves}: all within {result.depth} moves of the start"
+    yield f"  left {result.unvisited:,} more that were reached, and all that lies behind them"
+    yield (
+        f"  walked {result.walks:,} ways at random (seed {result.seed}), up to "
+        f"{result.walk_depth:,} moves long, through {result.walked:,} configurations"
+    )
 
 
 def _violation_text(violation: Violation) -> Iterator[str]:

@@ -47,6 +47,7 @@ class Walker:
                 break
             self._found.walks += 1
             self._walk()
+            self._found.walk_depth = max(self._found.walk_depth, len(self._path) - 1)
         self._found.walked = len(self._seen)
         for end, count in self._ends.items():
             # What the search had counted before stays as counted: the two overlap.

@@ -47,7 +47,12 @@ def test_a_plan_that_is_too_large_for_the_limit_is_only_sampled(desk: Desk) -> N
 
     assert (ended.code, strict.code) == (0, 3)
     assert "only sampled: raise --limit" in ended.err
-    assert "Proven" not in ended.out
+    assert ended.out.startswith("Sampled, not proven: ")
+    told = desk.type(*typed, "--json").json
+    assert (told["verdict"], told["is_exhaustive"]) == ("sampled", False)
+    assert 0 < told["configurations"] <= 5 < told["configurations"] + told["unvisited"]
+    assert told["walks"] > 0
+    assert told["walk_depth"] > told["depth"]
 
 
 def broken(desk: Desk) -> tuple[Saga, Verification]:

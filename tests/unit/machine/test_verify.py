@@ -187,7 +187,9 @@ def test_the_json_is_json_and_leaves_nothing_out(broken: Verification) -> None:
     assert told["properties"] == dict(PROPERTIES)
     assert told["assumptions"] == list(ASSUMPTIONS)
     fields = {field.name for field in dataclasses.fields(Verification)}
-    assert fields | {"is_proven", "is_sound", "properties", "assumptions"} == set(told)
+    also = {"verdict", "is_proven", "is_sound", "properties", "assumptions"}
+    assert fields | also == set(told)
+    assert told["verdict"] == "broken"
     violation = told["violations"][0]
     assert set(violation) == {"code", "title", "message", "count", "path"}
     assert set(violation["path"][0]) == {"event", "state", "steps"}
@@ -229,8 +231,14 @@ def test_above_the_bound_the_rest_is_walked_at_random_and_the_seed_decides() -> 
     # The walks get where the search did not.
     assert ("DONE", "committed") in {end[:2] for end in found.ends}
     text = found.as_text()
-    assert text.startswith("No property was found broken, but the plan is too large to prove")
-    assert f"walked {found.walks:,} ways at random (seed 7)" in text
+    assert text.startswith("Sampled, not proven: the plan is too large to be searched whole.")
+    assert f"searched {found.configurations} configurations" in text
+    assert f"all within {found.depth} moves of the start" in text
+    assert f"left {found.unvisited} more that were reached" in text
+    assert f"walked {found.walks:,} ways at random (seed 7), up to {found.walk_depth} moves" in text
+    assert 0 < found.configurations <= 50 < found.configurations + found.unvisited
+    assert found.walk_depth > found.depth
+    assert found.as_json()["verdict"] == "sampled"
     assert len(text.splitlines()) <= 40
 
 
