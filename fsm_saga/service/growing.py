@@ -21,6 +21,7 @@ from fsm_saga.errors import (
     CommandError,
     EventRefusedError,
     PlanError,
+    Problem,
     SagaFailedError,
     UnknownSagaError,
 )
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
     from fsm_saga.service.engine import Engine
 
 
+_NO_STEPS = Problem(
+    code="no-steps",
+    pointer="/steps",
+    message="There are no steps to append.",
+    hint="Write at least one step.",
+)
+
+
 def grown_plan(plan: Plan, steps: object) -> Plan:
     """Return the plan with further steps behind its own.
 
@@ -42,7 +51,7 @@ def grown_plan(plan: Plan, steps: object) -> Plan:
         steps: A list of steps or an object with ``steps``; a text is read like a plan's.
 
     Raises:
-        PlanError: If the grown plan is no sound plan.
+        PlanError: If there are no steps, or the grown plan is no sound plan.
     """
     if isinstance(steps, str | bytes):
         reading = read_json(text_of_object(steps, "steps"))
@@ -54,6 +63,8 @@ def grown_plan(plan: Plan, steps: object) -> Plan:
     if isinstance(value, Mapping):
         value = value.get("steps", value)
     added = value if isinstance(value, list | tuple) else [value]
+    if not added:
+        raise PlanError([_NO_STEPS])
     body = orjson.loads(plan.canonical_json())
     return Plan.of({**body, "steps": [*body["steps"], *added]})
 

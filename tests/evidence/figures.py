@@ -21,13 +21,14 @@ FIGURES: tuple[Figure, ...] = (
         ),
         leaves_out=(
             "Mutation starts from sound plans: what is far from every one of them is rare.",
-            "Memory is traced for one case in 997; all processes are bounded to 4 GiB.",
+            "Memory is traced for one case in 997, and for one in five of those above 16 KiB.",
         ),
         rows={
             "plans": "cases",
             "failed": "failed_cases",
             "refused with reasons": "targets.plans.counts.refused",
             "accepted": "targets.plans.counts.accepted",
+            "kinds of problem that came up": "targets.plans.codes",
             "accepted and drawn": "targets.plans.counts.drawn",
             "slower than 1 s of processor time": "targets.plans.counts.slower than 1 s",
             "slowest, ms of processor time": "targets.plans.most.cpu_ms",

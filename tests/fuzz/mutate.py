@@ -21,6 +21,7 @@ from tests.fuzz.words import (
     PLAN_FIELDS,
     PRIVILEGED,
     REFERENCE_FORMS,
+    TOOL_NAMES,
 )
 
 Mutator = Callable[[Tree, Random], None]
@@ -331,6 +332,21 @@ def option(tree: Tree, draw: Random) -> None:
     set_field(step, name, copy.deepcopy(draw.choice(values[name])))
 
 
+def other_tool(tree: Tree, draw: Random) -> None:
+    """Call another tool in a step or in its undo, mostly without what it needs."""
+    step = _some_step(tree, draw)
+    if step is None:
+        return
+    inner = field(step, "rollback")
+    call = inner if isinstance(inner, Pairs) and draw.random() < 0.4 else step
+    set_field(call, "tool", draw.choice(TOOL_NAMES))
+    if draw.random() < 0.4:
+        set_field(step, "rollback", None)
+    if draw.random() < 0.4:
+        params = [[name, draw.choice(["x", 1, reference(tree, draw)])] for name in ("amount", "x")]
+        set_field(call, "params", Pairs(params[: draw.randrange(3)]))
+
+
 def splice(tree: Tree, other: Tree, draw: Random) -> None:
     """Put a part of another plan into this one, in the place of a part or beside it."""
     theirs, ours = _some_place(other, draw), _some_place(tree, draw)
@@ -391,7 +407,7 @@ HUGE: tuple[Mutator, ...] = (huge_text, huge_list, huge_depth, huge_repeat)
 _WEIGHTED: dict[Mutator, int] = {
     delete: 8, double: 5, rename: 6, swap_type: 6, replace: 8, extreme_number: 5, odd_text: 8,
     nest: 3, exchange: 4, insert: 4, privilege: 4, mangle_reference: 10, depend: 8, knot: 2,
-    same_id: 5, more_steps: 4, shuffle_steps: 3, option: 14,
+    same_id: 5, more_steps: 4, shuffle_steps: 3, option: 14, other_tool: 5,
 }  # fmt: skip
 MUTATORS = tuple(_WEIGHTED)
 WEIGHTS = tuple(_WEIGHTED.values())

@@ -54,6 +54,9 @@ class PlanTexts(Target):
         may_use = frozenset(allowed) or None
         check_plan_text(text, tools_named(tools), may_use, seen, is_drawn=is_drawn)
 
+    def size(self, case: PlanCase) -> int:
+        return len(case[0])
+
     def smaller(self, case: PlanCase) -> Any:
         text, *rest = case
         return ((less, *rest) for (less,) in super().smaller((text,)))
@@ -114,6 +117,7 @@ class LateCalls(Target):
                 if is_amend:
                     grown = grown_plan(_base(), text_of_object(text, "steps"))
                     must(grown.steps[:3] == _base().steps, "an amended plan keeps its steps")
+                    must(len(grown.steps) > 3, "an amended plan has more steps")
                 else:
                     check_calls(calls_text(text), _base(), catalogue())
         except PlanError as refusal:

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from tests.fuzz.shrink import shrunk, signature
-from tests.fuzz.tally import Tally
+from tests.fuzz.tally import LARGE_BYTES, Tally
 from tests.fuzz.target import Target, case_of
 
 CASE_S_MAX = 20
@@ -31,6 +31,7 @@ REPORT_CASES = 500
 FAILURES_KEPT = 20
 MEMORY_BYTES_MAX = 4 << 30
 TRACED_EVERY = 997
+LARGE_TRACED_EVERY = 5
 TRACED_BYTES_MAX = 128 << 20
 SHOWN_CHARS_MAX = 2_000
 
@@ -152,7 +153,8 @@ def work(make: Callable[[], Target], share: Share, at: Any, out: Connection) -> 
     for number in share.numbers:
         at.value = number
         case = case_of(target, share.seed, number)
-        is_traced = share.is_traced and number % TRACED_EVERY == 0
+        every = TRACED_EVERY if target.size(case) < LARGE_BYTES else LARGE_TRACED_EVERY
+        is_traced = share.is_traced and number % every == 0
         error = _traced(target, case, seen) if is_traced else check_case(target, case, seen)
         cases += 1
         if error is not None:

@@ -86,6 +86,7 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         """Return all of it."""
         return {
+            "codes": sum(what.startswith("code ") for what in self.counts),
             "counts": dict(sorted(self.counts.items())),
             "most": {what: round(value, 3) for what, value in sorted(self.most.items())},
             "digest": f"{self.digest:016x}",

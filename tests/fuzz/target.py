@@ -35,6 +35,10 @@ class Target(ABC):
         """Yield cases like this one, with less in them."""
         return smaller_values(case)
 
+    def size(self, case: Any) -> int:
+        """Return about how many bytes a case has."""
+        return len(case) if isinstance(case, bytes | str) else 0
+
     def close(self) -> None:  # noqa: B027  # most targets hold nothing
         """Let go of what the target holds."""
 

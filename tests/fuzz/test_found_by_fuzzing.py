@@ -8,9 +8,10 @@ import pytest
 
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core.records import ActionStarted, ActionSucceeded, Record, SagaMoved, SagaSubmitted
-from fsm_saga.errors import CorruptRecordError, PlanError
+from fsm_saga.errors import CommandError, CorruptRecordError, PlanError
 from fsm_saga.plan.model import Plan
-from fsm_saga.service.answers import calls_text
+from fsm_saga.service.answers import Answer, calls_text
+from fsm_saga.service.growing import grown_plan
 from tests.fuzz.sagas import STORIES
 
 PLAN = Plan.of(STORIES["done"])
@@ -51,6 +52,24 @@ def test_a_journal_of_readable_records_that_mean_nothing_is_a_corrupt_one(
     assert read_saga([submitted()])[0].saga_id == "done"
     with pytest.raises(CorruptRecordError, match="other sagas are not affected"):
         read_saga(journal)
+
+
+@pytest.mark.parametrize("steps", [[], "[]", b'{"steps": []}', {"steps": []}])
+def test_a_plan_does_not_grow_by_nothing(steps: Any) -> None:
+    assert len(grown_plan(PLAN, [{"tool": "look", "step_id": 9}]).steps) == len(PLAN.steps) + 1
+    with pytest.raises(PlanError) as refused:
+        grown_plan(PLAN, steps)
+    assert [problem.code for problem in refused.value.problems] == ["no-steps"]
+
+
+def test_an_error_about_an_answer_does_not_write_out_what_was_answered() -> None:
+    vast: Any = [0] * 10
+    for _ in range(12):
+        vast = [vast] * 10
+    for field in ("step_id", "position"):
+        with pytest.raises(CommandError) as refused:
+            Answer.from_json("settled", {"by": "Ada", field: vast})
+        assert len(str(refused.value)) < 200
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,11 @@ ODD_VALUES: tuple[Any, ...] = (
     Raw("[1,]"), Raw('{"a" 1}'), Raw("{1: 2}"), Raw("[1 2]"), Raw('"'), Raw("]"), Raw("}"),
 )  # fmt: skip
 
+TOOL_NAMES = (
+    "search_flights", "anything", "broken", "charge", "refund", "fax", "wire", "wire_declared",
+    "wire_with_check", "telex", "rent_car", "pay_fee", "reserve", "send_email", "cancel_flight",
+)  # fmt: skip
+
 KINDS = ("compensatable", "read_only", "pivot", "retriable", "PIVOT", "irrevocable", "")
 
 REFERENCE_FORMS = (
