@@ -21,6 +21,7 @@ from fsm_saga.service.engine import Engine
 from fsm_saga.simulation.chance import Draw, between, pick
 from fsm_saga.simulation.node import Node
 from fsm_saga.simulation.plans import AMENDS, Sketch, more_steps
+from fsm_saga.simulation.rules import PERSON
 from fsm_saga.simulation.storage import Storage
 from fsm_saga.simulation.tools import ToolWorld
 from fsm_saga.simulation.watch import Watch
@@ -29,7 +30,6 @@ from fsm_saga.simulation.world import World
 PATIENCE_S = 8.0
 LOOKS_AGAIN_S = 2.5
 ANSWERS_BEFORE_SETTLING = 5
-PERSON = "somebody"
 
 
 class Client:
@@ -244,12 +244,16 @@ class Client:
             by=PERSON,
             digest="" if is_denied else digest,
         )
-        await self._say(answer, name)
+        found = await self._say(answer, name)
+        if answer.digest and digest != saga.steps[index].digest and _was_taken(found):
+            world.broken("H1", f"{place}: an approval of other parameters was taken")
         return True
 
     async def _resolve(self, saga: Saga, name: str, draw: Draw) -> bool:
         world = self._world
         await asyncio.sleep(between(0.05, 2.0, draw[0]))
+        if world.happens("comes-late", name, draw[5]):
+            await asyncio.sleep(between(5.0, 40.0, draw[6]))
         options = self._options(saga)
         if not options:
             world.broken("ASKED", f"{self.saga_id} asks a person, and takes no answer")
@@ -275,6 +279,8 @@ class Client:
         )
         world.note("person", choice, f"{self.saga_id}.{index}")
         found = await self._say(answer, name)
+        if position != saga.position and _was_taken(found):
+            world.broken("O5", f"{self.saga_id}: an answer about an older state was taken")
         world.counts[f"person says {choice}"] += not isinstance(found, FsmSagaError)
         return True
 
@@ -314,6 +320,10 @@ class Client:
         if world.happens("doubled", name, draw[1]):
             world.spawn(self._ignore(self._ask(lambda e: e.answer(saga_id, answer), draw)))
         return await work
+
+
+def _was_taken(found: object) -> bool:
+    return found is not None and not isinstance(found, FsmSagaError)
 
 
 def _give_up(answer: asyncio.Future[Any]) -> None:

@@ -22,7 +22,7 @@ RATES: Mapping[str, float] = {
     "very-slow": 0.08,
     "duplicate": 0.40,
     "late-reply": 0.70,  # of replies that come after the time-out
-    "held-for-undo": 0.15,  # an action's copy that arrives only after its undo was acknowledged
+    "held-for-undo": 0.25,  # an action's copy that arrives only after its undo was acknowledged
     "other-answer": 0.30,  # of second replies: it contradicts the first one
     # What a tool makes of a call.
     "refuses": 0.12,
@@ -58,13 +58,14 @@ RATES: Mapping[str, float] = {
     "cut-tools": 0.05,
     "lease-lost": 0.10,
     "stays-dead": 0.10,
-    "outage": 0.04,
-    "clock-skew": 0.30,
+    "outage": 0.06,
+    "clock-skew": 0.50,
     "clock-jump": 0.10,
     # People, who are faults to a saga that would have gone its way.
     "cancel": 0.20,
     "denied": 0.15,
     "silence": 0.15,
+    "comes-late": 0.10,
     "stale-answer": 0.20,
     "wrong-answer": 0.15,
     "doubled": 0.15,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ACTIVE_MAX = 100
 RESCAN_S = 2.0
 RETRY_ELECTION_S = 0.3
+LINGER_S = 1.5
 
 
 class Election(Protocol):
@@ -164,6 +165,9 @@ class Node:
             await over
         except FsmSagaError as error:
             self.watch.coordinator_stopped(self, epoch, error)
+            # Whoever opened the engine need not leave it at once; it must be quiet by itself.
+            name = self.world.chance.next_name(f"lingers.{self.name}")
+            await asyncio.sleep(between(0.0, LINGER_S, self.world.chance.draw(name)[0]))
         self.engine = None
         lost.cancel()
         scan.cancel()
@@ -184,8 +188,10 @@ class Node:
             self.world.note(self.name, "scans")
             is_whole = False
             try:
-                await engine.resume()
-                is_whole = not engine.skipped
+                taken = await engine.resume()
+                # What the store did not hand over at once is in nobody's memory yet.
+                in_memory = all(engine.coordinator.driver(saga_id) for saga_id in taken)
+                is_whole = in_memory and not engine.skipped
             except FsmSagaError as error:
                 self.world.note(self.name, "scan failed", error.code)
             self._crash_again()

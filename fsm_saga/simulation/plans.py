@@ -15,7 +15,7 @@ from fsm_saga.plan.model import Plan
 PLAN_COUNT = 4_000
 """How many different plans there are; each process makes those it meets once."""
 
-RETENTION_S = 40.0
+RETENTION_S = 12.0
 AMENDS = "amends"
 
 _CONTRACTS: Mapping[str, ToolContract] = {
@@ -171,7 +171,7 @@ def _give_rollback(chance: random.Random, step: dict[str, Any], index: int, coun
     if chance.random() < 0.35:
         params["what"] = f"$output.step_{index}.id"
     step["rollback"] = {
-        "tool": chance.choices(("undo", "undo_wavers", "undo_forgets"), (6, 2, 1))[0],
+        "tool": chance.choices(("undo", "undo_wavers", "undo_forgets"), (6, 3, 1))[0],
         "params": params,
         "timeout_s": round(chance.uniform(0.4, 2.0), 2),
     }

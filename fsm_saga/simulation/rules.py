@@ -42,6 +42,10 @@ class Findings:
         self._broken(code, f"{self._saga_id}.{index}: {message}")
 
 
+CLOCKS_S = 1e-6
+PERSON = "somebody"
+"""The name of whoever decides in a run."""
+
 Rule = Callable[[Findings, Draft, Any, Ancestors], None]
 
 
@@ -56,6 +60,11 @@ def _action_started(
         is_needed = ancestors[index] >> other & 1
         if is_needed and (step.status is not StepStatus.SUCCEEDED or step.has_bad_output):
             findings.broken("X3", index, f"it starts while step {other} is {step.status}")
+    spec, own = draft.program.steps[index], steps[index]
+    if spec.approval_expires_s is not None and (
+        own.approved_by is None or own.params != record.params
+    ):
+        findings.broken("H1", index, "it starts without an approval of what it does")
     if not is_ordered and not _has_passed(draft):
         if draft.stop is not None:
             findings.broken("X3", index, f"it starts after {draft.stop}")
@@ -104,9 +113,15 @@ def _undo_started(
 def _attempt_started(
     findings: Findings, draft: Draft, record: r.AttemptStarted, ancestors: Ancestors
 ) -> None:
-    """Hold the number of sends against the budget; a person may order more."""
+    """Hold the sends against the budget and the wait; a person may order more."""
     index = record.step
     spec, step = draft.program.steps[index], draft.steps[index]
+    undo = step.undo
+    retry_at = step.retry_at
+    if record.direction is Direction.UNDO and undo is not None:
+        retry_at = undo.retry_at
+    if retry_at is not None and record.at < retry_at - CLOCKS_S:
+        findings.broken("X8", index, f"it is tried again {retry_at - record.at:.3f} s too early")
     if record.direction is Direction.DO:
         rule, used = spec.action.retry, record.attempt - step.budget_from
         if used > max(rule.attempt_max, rule.doubt_attempt_max):
@@ -120,6 +135,25 @@ def _outcome(findings: Findings, draft: Draft, record: Record, ancestors: Ancest
     is_unsent = isinstance(record, r.ActionRejected) and not record.was_sent
     if status is not StepStatus.RUNNING and not (is_unsent and status is StepStatus.WAITING):
         findings.broken("X6", index, f"{type(record).__name__} is written of a {status} step")
+
+
+def _approval_given(
+    findings: Findings, draft: Draft, record: r.ApprovalGiven, ancestors: Ancestors
+) -> None:
+    if record.digest != draft.steps[record.step].digest:
+        findings.broken("H1", record.step, "the approval is of something else than was shown")
+    if record.by != PERSON:
+        findings.broken("H1", record.step, f"it is approved by {record.by!r}, who is nobody here")
+
+
+def _doubted(
+    findings: Findings, draft: Draft, record: r.ActionDoubted, ancestors: Ancestors
+) -> None:
+    """A wait for the tool's own deadline lasts until it (U1)."""
+    _outcome(findings, draft, record, ancestors)
+    until = draft.steps[record.step].wait_until
+    if until is not None and record.at < until - CLOCKS_S:
+        findings.broken("U1", record.step, f"its wait ends {until - record.at:.3f} s too early")
 
 
 def _undo_outcome(
@@ -154,7 +188,8 @@ RULES: Mapping[type[Record], Rule] = {
     r.ActionSucceeded: _outcome,
     r.ActionSucceededBadly: _outcome,
     r.ActionRejected: _outcome,
-    r.ActionDoubted: _outcome,
+    r.ActionDoubted: _doubted,
+    r.ApprovalGiven: _approval_given,
     r.UndoSucceeded: _undo_outcome,
     r.SagaMoved: _moved,
 }

@@ -63,6 +63,8 @@ class SimRunner:
         place = f"{saga_id}.{request.step}.{request.direction}{request.call or ''}"
         name = world.chance.next_name(place)
         draw = world.chance.draw(name)
+        # A pause from here on is to the tool what a slow network is: the copy is on its way.
+        sent_at = world.loop.time()
         await node.point(name, draw[0], draw[1], draw[2])
         if world.happens("not-sent", name, draw[3]):
             is_first = request.attempt <= 1 and not request.is_repeat
@@ -71,7 +73,7 @@ class SimRunner:
         if not leads(node.storage, self._epoch):
             world.counts["stale leader calls"] += 1
         call = _Call(request, saga_id, name, world.loop.create_future())
-        call.sent_at = world.loop.time()
+        call.sent_at = sent_at
         world.note(node.name, "calls", name)
         self._send(call, name, draw)
         if self._may_be_doubled(request) and world.happens("duplicate", name, draw[4]):

@@ -69,6 +69,9 @@ class StorageWatcher(Protocol):
     def refused(self, epoch: int, append: Append, error: FsmSagaError) -> None:
         """A write was refused."""
 
+    def elected(self, epoch: int) -> None:
+        """A new leader has this epoch."""
+
 
 class Storage:
     """One store for all coordinators.
@@ -173,6 +176,7 @@ class Storage:
         if self.lease is not None:
             return None
         self.epoch += 1
+        self._watcher.elected(self.epoch)
         self.lease = Lease(self.epoch, holder, self._loop.time() + LEASE_TTL_S)
         self._loop.call_world(LEASE_TTL_S, self._expire, self.epoch)
         return self.epoch

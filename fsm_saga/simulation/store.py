@@ -158,6 +158,8 @@ class SimStore:
         if isinstance(found, CorruptRecordError):
             self._node.watch.corruption_seen(saga_id)
             raise found
+        if saga_id in self._storage.journals and self._storage.journals[saga_id].is_corrupt:
+            self._node.watch.damage_missed(saga_id)
         position = self._unknown.pop(saga_id, None)
         if position is not None:
             is_applied = found is not None and len(found) > position

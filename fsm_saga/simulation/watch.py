@@ -102,6 +102,7 @@ class Watch:
         self.on_change: list[Callable[[str], None]] = []
         self._world = world
         self._tools = tools
+        self._epoch = 0
         self._replied: dict[tuple[str, int], None] = {}
 
     # The store.
@@ -211,6 +212,16 @@ class Watch:
         else:
             self._world.counts["stale write refused"] += 1
         self._world.note("store", "refuses", f"{append.saga_id} {error.code}")
+
+    def elected(self, epoch: int) -> None:
+        """Judge a new leader's epoch: higher than any before it (L2)."""
+        if epoch <= self._epoch:
+            self._world.broken("L2", f"epoch {epoch} was given after epoch {self._epoch}")
+        self._epoch = epoch
+
+    def damage_missed(self, saga_id: str) -> None:
+        """Take notice that a damaged journal was read as if it were whole."""
+        self._world.broken("W5", f"{saga_id} is damaged, and was read")
 
     def corruption_seen(self, saga_id: str) -> None:
         """Take notice that damage was found where it is."""

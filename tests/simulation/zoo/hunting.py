@@ -1,0 +1,59 @@
+"""How long it takes until a planted bug is noticed, and by which check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from fsm_saga.errors import FsmSagaError
+from fsm_saga.simulation.run import run_seed
+from tests.simulation.zoo.bug import Bug
+
+
+@dataclass(slots=True)
+class Hunt:
+    """What came of looking for one bug.
+
+    Attributes:
+        first_seed: The first seed that one of the bug's checks caught, or None.
+        caught: How often each check was the first to notice, over the seeds looked at.
+        crashed: Seeds in which the run itself came to a stop.
+    """
+
+    bug: Bug
+    first_seed: int | None = None
+    first_code: str = ""
+    seeds: int = 0
+    failed: int = 0
+    caught: Counter[str] = field(default_factory=Counter)
+
+
+def first_codes(bug: Bug, seed: int) -> tuple[str, ...]:
+    """Return the checks that notice the bug in this seed, in their order."""
+    try:
+        verdict = run_seed(seed)
+    except (FsmSagaError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The world around the engine may trip over what it does; that is noticed as well.
+        return ("TOTAL", type(error).__name__)
+    return tuple(dict.fromkeys(violation.code for violation in verdict.violations))
+
+
+def hunt(bug: Bug, *, seed_max: int, sample: int = 100) -> Hunt:
+    """Return what came of running seeds from 0 on with the bug in.
+
+    It goes on to ``sample`` seeds for the rates, and to ``seed_max`` until the bug is caught.
+    """
+    found = Hunt(bug)
+    with bug.planted():
+        for seed in range(seed_max):
+            codes = first_codes(bug, seed)
+            found.seeds += 1
+            if codes:
+                found.failed += 1
+                found.caught.update(codes)
+                if found.first_seed is None and bug.codes & set(codes):
+                    found.first_seed = seed
+                    found.first_code = next(code for code in codes if code in bug.codes)
+            if found.first_seed is not None and found.seeds >= sample:
+                break
+    return found
