@@ -246,8 +246,11 @@ def test_a_look_that_does_not_fence_changes_nothing(shop: Shop) -> None:
 
 
 def test_a_call_after_its_time_is_refused_for_good(shop: Shop) -> None:
+    def run() -> None:
+        pytest.fail("it was begun")
+
     with pytest.raises(CallRefusedError, match="time was over"):
-        shop.order("r1", not_after=NOW - 1)
+        shop.order("r1", not_after=NOW - 1, meanwhile=run)
 
     shop.time.now = NOW - 10  # a clock that goes back does not bring it back
     with pytest.raises(CallRefusedError, match="time was over"):

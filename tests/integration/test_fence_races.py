@@ -113,7 +113,7 @@ def retried(shop: Shop, req_id: str) -> object:
 def test_the_one_that_comes_second_waits_for_the_one_that_is_inside(
     backend: str, is_undo_first: bool, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
-    inside, go_on = threading.Event(), threading.Event()
+    inside, go_on, acted_too = threading.Event(), threading.Event(), threading.Event()
 
     def stay() -> None:
         inside.set()
@@ -124,7 +124,7 @@ def test_the_one_that_comes_second_waits_for_the_one_that_is_inside(
             shop.order("r1")
             first = threads.submit(lambda: shop.cancel("u1", "r1", meanwhile=stay))
             assert inside.wait(10)
-            second = threads.submit(lambda: shop.cancel("u2", "r1"))
+            second = threads.submit(lambda: shop.cancel("u2", "r1", meanwhile=acted_too.set))
         else:
             first = threads.submit(lambda: shop.order("r1", meanwhile=stay))
             assert inside.wait(10)
@@ -136,6 +136,7 @@ def test_the_one_that_comes_second_waits_for_the_one_that_is_inside(
         assert first.result(10)
         assert second.result(10) == {"cancelled": True}
         assert shop.count() == 0
+        assert not acted_too.is_set()
 
 
 @pytest.mark.parametrize("backend", [*BACKENDS, *ASYNC_BACKENDS])
