@@ -340,3 +340,40 @@ def test_the_package_has_no_other_names() -> None:
 
     with pytest.raises(AttributeError, match="wall"):
         _ = package.wall
+
+
+def test_a_row_that_is_purged_between_two_statements_is_looked_for_again(
+    fence: Fence, shop: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(fence, shop, answer=1)
+    find = fence.table.find
+    answers: list[Any] = [None, find, None, find]
+
+    def find_late(*arguments: Any, **options: Any) -> Any:
+        answer = answers.pop(0) if answers else find
+        return None if answer is None else answer(*arguments, **options)
+
+    monkeypatch.setattr(fence.table, "find", find_late)
+
+    assert order(fence, shop) == 1
+    with fence.undo(ctx("u1", undoes="r1")) as call:
+        assert call.is_first
+        assert call.action_answer == 1
+    assert answers == []
+
+
+def test_an_error_of_the_driver_at_the_commit_is_doubt(
+    fence: Fence, shop: sqlite3.Connection
+) -> None:
+    shop.execute("PRAGMA foreign_keys = ON")
+    shop.execute("CREATE TABLE shelves (number INTEGER PRIMARY KEY)")
+    shop.execute(
+        "CREATE TABLE jars (shelf REFERENCES shelves (number) DEFERRABLE INITIALLY DEFERRED)"
+    )
+
+    with pytest.raises(OutcomeUnknown, match="was not committed"):
+        order(fence, shop, then="INSERT INTO jars VALUES (7)")
+
+    assert not shop.in_transaction
+    assert count(shop) == 0
+    assert order(fence, shop, answer=1) == 1
