@@ -51,6 +51,10 @@ class Append(Struct, frozen=True, kw_only=True):
     head: Head
 
 
+SAGA_COMMANDS_MAX = 100
+"""Commands that are shown of one saga."""
+
+
 class Command(Struct, frozen=True, kw_only=True):
     """What a process that is not the writer asks of the one that is.
 
@@ -126,6 +130,9 @@ class Store(Protocol):
 
     async def command_answer(self, number: int) -> Mapping[str, Any] | None:
         """Return the answer to a command, or None as long as there is none."""
+
+    async def saga_commands(self, saga_id: str) -> Sequence[Command]:
+        """Return the latest ``SAGA_COMMANDS_MAX`` commands for a saga, oldest first."""
 
     async def close(self) -> None:
         """Finish what was accepted and release the store."""

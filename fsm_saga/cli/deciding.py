@@ -32,7 +32,7 @@ from fsm_saga.cli.saga_text import print_saga
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core.decide import decide
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import StoreLockedError, StoreUnavailableError
+from fsm_saga.errors import PlanError, Problem, StoreLockedError, StoreUnavailableError
 from fsm_saga.ports import Command, Store
 from fsm_saga.service.answers import Answer, answer_event
 from fsm_saga.service.engine import Engine
@@ -72,7 +72,8 @@ def decide_about(decision: Decision, *, as_json: bool) -> int:
 
     Raises:
         FsmSagaError: If it was refused; nothing was changed.
-        RefusedElsewhereError: If the process that runs the saga refused it.
+        PlanError: If the calls or steps in it were refused, here or by the process that runs it.
+        RefusedElsewhereError: If the process that runs the saga refused it otherwise.
     """
     tools = load_all(decision.specs)
     stopped = stopped_text(store=decision.store, tools=decision.specs)
@@ -94,9 +95,11 @@ def _message(decision: Decision, carried: Carried) -> str:
     resume = typed("resume", store=decision.store, tools=decision.specs or ["MODULE_OR_FILE"])
     if carried is Carried.RECORDED:
         return f"The decision is recorded; `{resume}` goes on with the saga."
+    show = typed("show", decision.saga_id, store=decision.store)
     return (
-        "The decision is in the store and will be carried out by the process that runs the saga; "
-        f"if there is none, by `{resume}`."
+        "The decision was left in the store for the process that runs the saga and is not answered "
+        f"yet: it may still be refused, which `{show}` tells. If no process runs the saga, "
+        f"`{resume}` carries the decision out."
     )
 
 
@@ -199,6 +202,15 @@ async def _answer_to(store: Store, number: int, *, patience_s: float) -> Mapping
 
 
 def _check_accepted(answer: Mapping[str, Any]) -> None:
-    if not answer.get("ok"):
-        code, message = answer.get("code", "command-refused"), answer.get("message", "")
-        raise RefusedElsewhereError(str(code), str(message))
+    if answer.get("ok"):
+        return
+    problems = answer.get("problems")
+    if isinstance(problems, list) and problems:
+        raise PlanError(_problem(each) for each in problems)
+    code, message = answer.get("code", "command-refused"), answer.get("message", "")
+    raise RefusedElsewhereError(str(code), str(message))
+
+
+def _problem(said: Mapping[str, Any]) -> Problem:
+    names = ("code", "pointer", "message", "hint")
+    return Problem(**{name: str(said.get(name, "")) for name in names})

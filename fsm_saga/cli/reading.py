@@ -8,7 +8,7 @@ from fsm_saga.coordinator.reading import read_saga, read_saga_at
 from fsm_saga.core.records import Record
 from fsm_saga.core.saga import Saga
 from fsm_saga.errors import CommandError, UnknownSagaError
-from fsm_saga.ports import Store
+from fsm_saga.ports import Command, Store
 from fsm_saga.stores.opening import open_store
 
 
@@ -32,6 +32,14 @@ async def read_journal(url: str, saga_id: str) -> Sequence[Record]:
     """Return the journal of a saga in the store of this URL. See ``load_journal``."""
     async with open_store(url, mode="read") as store:
         return await load_journal(store, saga_id)
+
+
+async def read_saga_and_commands(
+    url: str, saga_id: str
+) -> tuple[Sequence[Record], Sequence[Command]]:
+    """Return the journal of a saga and what was left for the process that runs it."""
+    async with open_store(url, mode="read") as store:
+        return await load_journal(store, saga_id), await store.saga_commands(saga_id)
 
 
 def saga_at(journal: Sequence[Record], position: int | None) -> Saga:

@@ -145,6 +145,19 @@ def _need_lines(
         yield ["  ", _typed("resolve", view, step_id, *words, store=store, tools=tools)]
 
 
+def decision_line(decision: dict[str, Any]) -> list[Part]:
+    """Return a decision that waits in the store, or was refused, as a line."""
+    said = f"{decision['kind']}" + (
+        "" if decision["step_id"] is None else f" of step {decision['step_id']}"
+    )
+    by = f" by {decision['by']}" if decision["by"] else ""
+    about = plain_text(f"{said}{by}")
+    if decision["status"] == "waiting":
+        then = ": it was left for the process that runs the saga, which has not answered yet"
+        return [("waiting   ", "yellow"), f"{about}{then}"]
+    return [("refused   ", "bold red"), f"{about}: {plain_text(str(decision['message']))}"]
+
+
 def _typed(
     command: str, view: SagaView, step_id: str, *words: str, store: str, tools: Sequence[str]
 ) -> str:

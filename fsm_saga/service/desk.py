@@ -14,7 +14,7 @@ from fsm_saga.core.decide import decide
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import FsmSagaError, StoreError, UnknownSagaError
+from fsm_saga.errors import FsmSagaError, PlanError, StoreError, UnknownSagaError
 from fsm_saga.plan.lint import check_calls
 from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Append, Command
@@ -166,6 +166,9 @@ class Desk:
                 if not saga.state.is_final and self.missing_tools(saga):
                     return None
             saga = await self.answer(command.saga_id, answer)
+        except PlanError as error:
+            problems = [problem.as_json() for problem in error.problems]
+            return {"ok": False, "code": error.code, "message": str(error), "problems": problems}
         except FsmSagaError as error:
             return {"ok": False, "code": error.code, "message": str(error)}
         outcome = None if saga.outcome is None else str(saga.outcome)

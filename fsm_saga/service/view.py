@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from fsm_saga.coordinator.driver import head_of
 from fsm_saga.core.people import choices
 from fsm_saga.core.saga import Saga, StepState, UndoState
 from fsm_saga.core.states import Phase, StepStatus
+from fsm_saga.ports import Command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,27 @@ class SagaView:
 def view_of(saga: Saga) -> SagaView:
     """Return the view of a saga."""
     return SagaView(saga)
+
+
+def open_decisions(commands: Iterable[Command]) -> list[dict[str, Any]]:
+    """Return, of what was left for the process that runs a saga, what waits or was refused.
+
+    What was carried out is in the journal.
+    """
+    return [
+        {
+            "number": command.number,
+            "kind": command.kind,
+            "step_id": command.body.get("step_id"),
+            "by": command.body.get("by") or "",
+            "note": command.body.get("note") or "",
+            "status": "waiting" if command.answer is None else "refused",
+            "code": (command.answer or {}).get("code"),
+            "message": (command.answer or {}).get("message"),
+        }
+        for command in commands
+        if command.answer is None or not command.answer.get("ok")
+    ]
 
 
 def _step_view(saga: Saga, index: int) -> StepView:

@@ -23,7 +23,7 @@ from fsm_saga.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from fsm_saga.ports import Append, Command, Head
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Append, Command, Head
 from fsm_saga.stores.codec import CODEC, decode_object, encode_object
 from fsm_saga.stores.refusals import (
     check_command,
@@ -220,6 +220,12 @@ class MemoryStore:
         self._check_open()
         command = self.memory.commands.get(number)
         return None if command is None else command.answer
+
+    async def saga_commands(self, saga_id: str) -> Sequence[Command]:
+        """See ``Store.saga_commands``."""
+        self._check_open()
+        found = [c for c in self.memory.commands.values() if c.saga_id == saga_id]
+        return tuple(found[-SAGA_COMMANDS_MAX:])
 
     async def close(self) -> None:
         """Release the store; what a named one holds stays until ``forget_memory``."""

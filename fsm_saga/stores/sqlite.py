@@ -109,6 +109,10 @@ class SqliteReadStore:
         """See ``Store.command_answer``."""
         return await self._read(self._reader.command_answer, number)
 
+    async def saga_commands(self, saga_id: str) -> Sequence[Command]:
+        """See ``Store.saga_commands``."""
+        return await self._read(self._reader.saga_commands, saga_id)
+
     async def close(self) -> None:
         """Finish what was asked and release the file. A second call does nothing."""
         if self._is_closed:

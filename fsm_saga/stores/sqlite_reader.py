@@ -15,7 +15,7 @@ import apsw
 
 from fsm_saga.core.records import Record
 from fsm_saga.errors import CorruptRecordError, StoreError
-from fsm_saga.ports import Command, Head
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Command, Head
 from fsm_saga.stores.codec import CODEC, decode_object
 from fsm_saga.stores.refusals import is_text
 from fsm_saga.stores.sqlite_faults import unavailable, words_for
@@ -34,6 +34,12 @@ BUSY_WAIT_MS = 5_000
 PENDING_COMMANDS = (
     "SELECT number, saga_id, kind, body FROM commands WHERE answer IS NULL"
     " ORDER BY number LIMIT 1000"
+)
+
+# What people decide is little: no index is worth its cost at each command.
+_SAGA_COMMANDS = (
+    "SELECT number, saga_id, kind, body, answer FROM commands WHERE saga_id = ?"
+    " ORDER BY number DESC LIMIT ?"
 )
 
 _HEADS = (
@@ -112,16 +118,21 @@ class JournalReader:
             return None
         return decode_object(rows[0][0], what=f"The answer to command {number}")
 
+    def saga_commands(self, saga_id: str) -> Sequence[Command]:
+        """Return the latest commands for a saga with their answers, oldest first."""
+        rows = self._rows_of_saga(_SAGA_COMMANDS, saga_id, SAGA_COMMANDS_MAX)
+        return tuple(_answered(*row) for row in reversed(rows))
+
     def meta(self) -> dict[str, Any]:
         """Return the store's facts about its writer: epoch, pid, host, since."""
         return dict(self._rows("SELECT key, value FROM meta"))
 
     # --- the connection --------------------------------------------------------------------------
 
-    def _rows_of_saga(self, statement: str, saga_id: str) -> list[Any]:
+    def _rows_of_saga(self, statement: str, saga_id: str, *bindings: Any) -> list[Any]:
         if not is_text(saga_id):  # no saga was ever stored under such an id
             return []
-        return self._rows(statement, saga_id, saga_id=saga_id)
+        return self._rows(statement, saga_id, *bindings, saga_id=saga_id)
 
     def _rows(self, statement: str, *bindings: Any, saga_id: str | None = None) -> list[Any]:
         """Return the rows of one statement.
@@ -211,6 +222,18 @@ def commands_of(rows: Sequence[Any]) -> Sequence[Command]:
             body=decode_object(body, what=f"Command {number}"),
         )
         for number, saga_id, kind, body in rows
+    )
+
+
+def _answered(number: int, saga_id: str, kind: str, body: bytes, answer: bytes | None) -> Command:
+    return Command(
+        number=number,
+        saga_id=saga_id,
+        kind=kind,
+        body=decode_object(body, what=f"Command {number}"),
+        answer=None
+        if answer is None
+        else decode_object(answer, what=f"The answer to command {number}"),
     )
 
 

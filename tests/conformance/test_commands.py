@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.errors import InvariantBrokenError, StoreError
-from fsm_saga.ports import Store
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Store
 from tests.conformance.backends import Backend
 from tests.conformance.samples import append_of, command_of, store_saga
 
@@ -61,6 +61,27 @@ async def test_the_first_answer_stands(store: Store) -> None:
     await store.answer_command(number, {"ok": True})
     await store.answer_command(number, {"ok": False})
     assert await store.command_answer(number) == {"ok": True}
+
+
+async def test_the_commands_of_one_saga_come_with_their_answers(store: Store) -> None:
+    assert list(await store.saga_commands("trip-7")) == []
+    first = await store.post_command(command_of("trip-7", by="Ann"))
+    await store.post_command(command_of("trip-8"))
+    second = await store.post_command(command_of("trip-7", by="Bob"))
+    await store.answer_command(first, {"ok": False, "message": "too late"})
+    found = await store.saga_commands("trip-7")
+    assert [(c.number, c.saga_id, c.kind) for c in found] == [
+        (first, "trip-7", "cancel"),
+        (second, "trip-7", "cancel"),
+    ]
+    assert [c.body["by"] for c in found] == ["Ann", "Bob"]
+    assert [c.answer for c in found] == [{"ok": False, "message": "too late"}, None]
+    assert list(await store.saga_commands("\ud800")) == []
+
+
+async def test_only_the_latest_commands_of_a_saga_are_shown(store: Store) -> None:
+    numbers = [await store.post_command(command_of("trip-7")) for _ in range(SAGA_COMMANDS_MAX + 3)]
+    assert [c.number for c in await store.saga_commands("trip-7")] == numbers[3:]
 
 
 async def test_a_command_that_is_not_there_has_no_answer_and_gets_none(store: Store) -> None:

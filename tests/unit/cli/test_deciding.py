@@ -245,9 +245,52 @@ async def test_what_the_process_that_runs_the_saga_refuses_is_refused(stuck: Des
     ended, saga = await beside_a_writer(stuck, *words)
 
     assert ended.code == 2
-    assert ended.json["error"]["code"] == "plan-refused"
-    assert "gvie_back" in ended.json["error"]["message"]
+    # The same document as if it had been refused here.
+    (problem,) = ended.json["problems"]
+    assert (problem["code"], problem["pointer"]) == ("unknown-tool", "/calls/0/tool")
+    assert "gvie_back" in problem["message"]
+    assert "give_back" in problem["hint"]
     assert saga.state == "NEEDS_HUMAN"
+
+
+async def test_steps_that_the_process_refuses_are_refused_as_they_are_here(waiting: Desk) -> None:
+    more = waiting.write("more.json", [{"step_id": 3, "tool": "tkae", "depends_on": [9]}])
+    here = await asyncio.to_thread(decide, waiting, "amend", more, "--json")
+    there, saga = await beside_a_writer(waiting, "amend", more, "--json")
+    as_text, _ = await beside_a_writer(waiting, "amend", more)
+
+    assert (here.code, there.code, as_text.code) == (2, 2, 2)
+    assert there.json == here.json
+    assert len(here.json["problems"]) >= 2
+    assert "Nothing was started" in as_text.err
+    assert saga.state == "EXECUTING(2)"
+    assert len(saga.steps) == 2
+
+
+def test_a_decision_that_waits_and_one_that_was_refused_later_are_shown(
+    waiting: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "ANSWER_PATIENCE_S", 0.0)
+    monkeypatch.setattr(deciding, "LOCK_POLL_S", 0.0)
+    words = ("approve", "--step", "2", *BY, "--note", "fine")
+    for _ in range(2):
+        left, _ = asyncio.run(beside_a_writer(waiting, *words, drives=False))
+        assert left.code == 0
+        assert "is not answered yet" in left.out
+        assert "fsm-saga show trip" in left.out
+    found = waiting.show()["decisions"]
+    assert [each["status"] for each in found] == ["waiting", "waiting"]
+    assert (found[0]["kind"], found[0]["step_id"], found[0]["by"]) == ("approve", "2", "Ann")
+    text = waiting.on_store("show", "trip").out
+    assert text.count("waiting   approve of step 2 by Ann: it was left for the process") == 2
+
+    # The first is carried out, and the second comes too late.
+    assert waiting.on_store("resume", has_tools=True).code == 0
+    (refused,) = waiting.show()["decisions"]
+    assert (refused["status"], refused["code"]) == ("refused", "event-refused")
+    assert "does not wait for approval" in refused["message"]
+    assert "refused   approve of step 2 by Ann: Saga 'trip'" in waiting.on_store("show", "trip").out
+    assert waiting.on_store("show", "trip", "--at", "3", "--json").json["decisions"] == []
 
 
 async def test_a_writer_that_does_not_answer_leaves_the_decision_in_the_store(
@@ -260,7 +303,7 @@ async def test_a_writer_that_does_not_answer_leaves_the_decision_in_the_store(
 
     assert ended.code == 0
     assert ended.json["decision"] == "left in the store"
-    assert "will be carried out" in ended.json["message"]
+    assert "not answered yet: it may still be refused" in ended.json["message"]
 
 
 async def test_if_the_writer_goes_its_place_is_taken_and_the_decision_carried_out(
