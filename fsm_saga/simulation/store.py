@@ -232,6 +232,13 @@ class SimStore:
         commands = self._storage.commands
         return await ask_storage(self._node, "answered", lambda: commands[number].answer)
 
+    async def saga_commands(self, saga_id: str) -> Sequence[Command]:
+        """See ``Store.saga_commands``."""
+        commands = self._storage.commands.values()
+        return await ask_storage(
+            self._node, "commands", lambda: [c for c in commands if c.saga_id == saga_id]
+        )
+
     async def close(self) -> None:
         """Release nothing: the far end goes on."""
 
