@@ -30,7 +30,9 @@ ANSWER_KINDS = (
     "calls",
     "amend",
 )
+_KINDS_WITH_VALUE = frozenset({"output", "calls", "amend"})
 ANONYMOUS = "unnamed"
+INT_BITS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +94,23 @@ def checked(answer: Answer) -> Answer:
         _check_text(name, getattr(answer, name))
     if isinstance(answer.step_id, str):
         _check_text("step_id", answer.step_id)
-    if not isinstance(answer.step_id, int | str | None):
+    elif not _is_number_or_none(answer.step_id):
         raise CommandError(f"{shown(answer.step_id)} names no step. Nothing was changed.")
-    if not isinstance(answer.position, int | None):
+    if not _is_number_or_none(answer.position):
         raise CommandError(f"{shown(answer.position)} is no position. Nothing was changed.")
+    if answer.value is not None and answer.kind not in _KINDS_WITH_VALUE:
+        raise CommandError(f"An answer {answer.kind!r} has no value. Nothing was changed.")
     if answer.kind != "output":
         return answer
     try:
         return replace(answer, value=json_output(answer.value))
     except BadOutputError as error:
         raise CommandError(f"This output was refused: {error}. Nothing was changed.") from error
+
+
+def _is_number_or_none(value: object) -> bool:
+    """Return False for what is no number, and for numbers that no store can hold."""
+    return value is None or (isinstance(value, int) and value.bit_length() < INT_BITS)
 
 
 def _check_text(name: str, text: object) -> None:

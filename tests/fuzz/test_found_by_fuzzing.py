@@ -72,6 +72,19 @@ def test_an_error_about_an_answer_does_not_write_out_what_was_answered() -> None
         assert len(str(refused.value)) < 200
 
 
+@pytest.mark.parametrize("number", [10**5_000, 2**63, -(2**70)], ids=["vast", "65", "71"])
+@pytest.mark.parametrize("field", ["step_id", "position"])
+def test_a_number_in_an_answer_that_no_store_can_hold_is_refused(field: str, number: int) -> None:
+    assert Answer.from_json("settled", {"by": "Ada", field: 2**63 - 1})
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        Answer.from_json("settled", {"by": "Ada", field: number})
+
+
+def test_an_answer_without_a_value_has_none_that_a_store_could_not_hold() -> None:
+    with pytest.raises(CommandError, match="'settled' has no value"):
+        Answer.from_json("settled", {"by": "Ada", "value": object()})
+
+
 @pytest.mark.parametrize(
     ("value", "code"),
     [
