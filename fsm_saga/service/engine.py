@@ -381,7 +381,8 @@ class Engine:
         """Return an open saga for an agent that decides as it goes; use it in ``async with``.
 
         Steps are appended by ``call``. Leaving the block closes the plan and the saga is DONE;
-        an exception inside it undoes what was done, in reverse, and is then raised.
+        an exception inside it undoes what was done, in reverse, and is then raised. A block that
+        caught the failure of a call is left with that ``SagaFailedError`` all the same.
         """
         return GrowingSaga(saga_id, self)
 

@@ -112,10 +112,7 @@ class GrowingSaga:
         if self._plan is None:
             return
         if error is None:
-            await self._engine.close_plan(self.saga_id)
-            view = await self._engine.wait(self.saga_id)
-            if not view.is_done:
-                raise self._failed(view.saga)
+            await self._leave()
             return
         try:
             await self._engine.cancel(self.saga_id, by="agent", note=error_line(error))
@@ -126,6 +123,24 @@ class GrowingSaga:
                 await self._engine.close_plan(self.saga_id)
         view = await self._engine.wait(self.saga_id)
         error.add_note(f"Saga {self.saga_id!r} is {view.state}, outcome {view.outcome}.")
+
+    async def _leave(self) -> None:
+        """Close the plan and return once the saga is DONE.
+
+        Raises:
+            SagaFailedError: If a call failed, whether the block took notice of that or not.
+        """
+        refusal = None
+        try:
+            await self._engine.close_plan(self.saga_id)
+        except CommandError as refused:
+            # It has turned round by itself, or has even ended.
+            refusal = refused
+        view = await self._engine.wait(self.saga_id)
+        if view.phase in (Phase.FAILED, Phase.NEEDS_HUMAN):
+            raise self._failed(view.saga) from refusal
+        if refusal is not None and not view.is_done:
+            raise refusal
 
     async def call(
         self,

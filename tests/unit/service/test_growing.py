@@ -93,19 +93,45 @@ def test_an_error_of_the_agent_is_raised_as_it_is_with_a_note_of_what_became_of_
     with_host(test)
 
 
-def test_leaving_normally_after_a_failed_call_says_that_the_saga_is_not_done() -> None:
+@pytest.mark.parametrize(
+    ("script", "state", "outcome"),
+    [
+        ({"book_hotel": 'rejected "full"'}, "FAILED", "compensated"),
+        ({"book_hotel": "unknown x9"}, "NEEDS_HUMAN", "unknown"),
+        (
+            {"book_hotel": 'rejected "full"', "cancel_flight": 'rejected "stuck" x9'},
+            "NEEDS_HUMAN",
+            "unknown",
+        ),
+    ],
+)
+def test_an_agent_that_catches_the_failure_of_a_call_is_told_again_when_it_leaves(
+    script: dict[str, str], state: str, outcome: str
+) -> None:
     async def test(host: Host) -> None:
-        async def agent() -> None:
+        with pytest.raises(SagaFailedError) as told:
             async with host.engine.saga("trip") as trip:
                 await trip.call("book_flight", day="Mon")
                 with pytest.raises(SagaFailedError):
                     await trip.call("book_hotel", near="sea")
+        assert (told.value.facts["state"], told.value.facts["outcome"]) == (state, outcome)
 
-        with pytest.raises(CommandError, match="has ended"):
-            await agent()
-        assert (await host.engine.get("trip")).state == "FAILED"
+    with_host(test, **script)
 
-    with_host(test, book_hotel='rejected "full"')
+
+def test_an_agent_that_leaves_while_the_saga_goes_back_is_told_once_it_is_back() -> None:
+    async def test(host: Host) -> None:
+        with pytest.raises(SagaFailedError) as told:
+            async with host.engine.saga("trip") as trip:
+                await trip.call("book_flight", day="Mon")
+                calling = asyncio.ensure_future(trip.call("book_hotel", near="sea"))
+                await asyncio.sleep(0.5)
+                await host.engine.cancel("trip", by="ann")
+        assert told.value.facts["state"] == "FAILED"
+        with pytest.raises(SagaFailedError):
+            await calling
+
+    with_host(test, book_hotel="slow 2")
 
 
 def test_an_amendment_from_outside_is_not_overwritten_by_the_agents_next_call() -> None:
