@@ -72,9 +72,14 @@ def _usable(found: Path, root: Path, user: int | None) -> Path:
     closed = (each for each in (found, *found.parents) if not each.stat().st_mode & 0o001)
     if user is None or next(closed, None) is None:
         return found
-    shutil.copytree(found, root / "installation", symlinks=True)
-    (root / "installation").chmod(0o755)
-    return root / "installation"
+    package = found.parent
+    copy = root / "copy" / package.name / found.name
+    shutil.copytree(found, copy, symlinks=True)
+    # The programs look for their libraries beside the package.
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, root / "copy" / libraries.name)
+    return copy
 
 
 def _init(bin_folder: Path, root: Path, run: dict[str, object]) -> None:

@@ -61,7 +61,8 @@ class FenceRules:
                 refuses late calls in any case; declared, each call lives only for its time-out.
 
         Example:
-            >>> Fence(sqlite3.connect(":memory:")).contract(check="order_status").check_fences
+            >>> fence = Fence(lambda: sqlite3.connect("shop.db"))
+            >>> fence.contract(check="order_status").check_fences
             True
         """
         return ToolContract(
@@ -134,6 +135,7 @@ class Fence(FenceRules):
         (1, 1)
         >>> shop.execute("SELECT count(*) FROM orders").fetchone()
         (1,)
+        >>> shop.close()
     """
 
     def __init__(
