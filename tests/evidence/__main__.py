@@ -35,9 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.take:
             name, file, seconds = asked.take
             printed = Path(file).read_text(encoding="utf-8")
-            results[name] = result_of(
-                _named(name), printed, seconds=float(seconds), machine=machine_facts()
-            )
+            facts = machine_facts()
+            made = result_of(_named(name), printed, seconds=float(seconds), machine=facts)
+            if asked.commit:
+                made |= {"machine": facts | {"commit": asked.commit}, "has_changes": False}
+            results[name] = made
     except (KeyError, NoDocumentError) as error:
         _say(f"{error.args[0]}\n")
         return 2
@@ -62,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs=3,
         metavar=("NAME", "FILE", "SECONDS"),
         help="Take what a figure's command printed on this machine before.",
+    )
+    parser.add_argument(
+        "--commit", metavar="HASH", help="With --take: the commit, unchanged, that it was made of."
     )
     return parser
 

@@ -183,9 +183,10 @@ def test_figures_are_made_taken_and_rendered(own_files: Path) -> None:
     assert command.main(["bad-input"]) == 0
     printed = own_files / "printed.json"
     printed.write_text(json.dumps({"cases": 12, "failed_cases": 0, "seed": 1, "targets": {}}))
-    assert command.main(["--take", "fuzz", str(printed), "60"]) == 0
+    assert command.main(["--take", "fuzz", str(printed), "60", "--commit", "abc123"]) == 0
     page = (own_files / "evidence.md").read_text()
     assert "| cases | 12 |" in page
+    assert "at commit abc123;" in page
     assert "JSONTestSuite" in page
     assert set(json.loads((own_files / "evidence.json").read_text())) == {"bad-input", "fuzz"}
 
