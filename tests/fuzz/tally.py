@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SLOW_S = 1.0
+SLOW = "slower than 1 s"
 LARGE_BYTES = 16_384
 _DIGEST_BITS = 64
 
@@ -66,7 +67,7 @@ class Tally:
         took = time.process_time() - started
         self.at_most("cpu_ms", took * 1e3)
         if took > SLOW_S:
-            self.count("slower than 1 s")
+            self.count(SLOW)
         if size >= LARGE_BYTES:
             self.at_most("cpu_ms_per_kib_of_large_input", took * 1e3 / (size / 1024))
 
@@ -87,7 +88,7 @@ class Tally:
         """Return all of it."""
         return {
             "codes": sum(what.startswith("code ") for what in self.counts),
-            "counts": dict(sorted(self.counts.items())),
+            "counts": dict(sorted({SLOW: 0, **self.counts}.items())),
             "most": {what: round(value, 3) for what, value in sorted(self.most.items())},
             "digest": f"{self.digest:016x}",
         }
