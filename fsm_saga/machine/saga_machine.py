@@ -42,7 +42,7 @@ from fsm_saga.core.states import (
 )
 
 CLASSES_KEPT = 4
-"""Classes of recently used shapes that stay in memory: 5 MB for 200 steps in line, 50 abreast."""
+"""Classes of recently used shapes that stay in memory: 1 MB for 200 steps in line, 3 MB abreast."""
 
 KINDS_MAX = 64
 """Transitions that differ in more than their states; there are about twenty."""
