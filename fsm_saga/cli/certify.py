@@ -15,7 +15,6 @@ import typer
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import (
     AsJson,
-    CertificateFolder,
     ToolSpecs,
     load_all,
     read_input,
@@ -54,6 +53,67 @@ _STYLES = {
 _VERDICT_COLUMNS = max(map(len, Verdict))
 
 
+ToolName = Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")]
+GoodParams = Annotated[
+    str,
+    typer.Option(
+        "--params",
+        metavar="JSON_OR_FILE",
+        help="Params that it accepts, as often as they come under a new req_id.",
+    ),
+]
+OtherParams = Annotated[
+    str | None,
+    typer.Option(
+        "--other-params",
+        metavar="JSON_OR_FILE",
+        help="Others that it accepts. By default a number or a text of --params is changed.",
+    ),
+]
+BadParams = Annotated[
+    str | None,
+    typer.Option(
+        "--bad-params",
+        metavar="JSON_OR_FILE",
+        help="Params that fit its schema and that it refuses for good.",
+    ),
+]
+Undo = Annotated[
+    str | None,
+    typer.Option("--undo", metavar="TOOL", help="What undoes it, if it does not say."),
+]
+UndoParams = Annotated[
+    str | None,
+    typer.Option(
+        "--undo-params",
+        metavar="JSON_OR_FILE",
+        help="For the undo; '$output.step_1.<path>' is what the tool returned.",
+    ),
+]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        "--probe", metavar="TOOL", help="A read-only tool that returns how many effects exist."
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", min=0.01, help="How long to wait for a call."),
+]
+WhereTo = Annotated[
+    Path,
+    typer.Option(
+        "--certificates",
+        metavar="DIR",
+        envvar="FSM_SAGA_CERTIFICATES",
+        help="Where the certificate is written, as `<tool>.json`.",
+    ),
+]
+Agreed = Annotated[
+    bool, typer.Option("--yes", help="Call it without asking: this is a test environment.")
+]
+
+
 @command(
     "certify",
     examples="""
@@ -62,58 +122,17 @@ _VERDICT_COLUMNS = max(map(len, Verdict))
     """,  # noqa: E501  # one line each, as it is typed
 )
 def certify(
-    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
+    tool: ToolName,
     tools: ToolSpecs = None,
-    params: Annotated[
-        str,
-        typer.Option(
-            "--params",
-            metavar="JSON_OR_FILE",
-            help="Params that it accepts, as often as they come under a new req_id.",
-        ),
-    ] = "{}",
-    other_params: Annotated[
-        str | None,
-        typer.Option(
-            "--other-params",
-            metavar="JSON_OR_FILE",
-            help="Others that it accepts. By default a number or a text of --params is changed.",
-        ),
-    ] = None,
-    bad_params: Annotated[
-        str | None,
-        typer.Option(
-            "--bad-params",
-            metavar="JSON_OR_FILE",
-            help="Params that fit its schema and that it refuses for good.",
-        ),
-    ] = None,
-    undo: Annotated[
-        str | None,
-        typer.Option("--undo", metavar="TOOL", help="What undoes it, if it does not say."),
-    ] = None,
-    undo_params: Annotated[
-        str | None,
-        typer.Option(
-            "--undo-params",
-            metavar="JSON_OR_FILE",
-            help="For the undo; '$output.step_1.<path>' is what the tool returned.",
-        ),
-    ] = None,
-    probe: Annotated[
-        str | None,
-        typer.Option(
-            "--probe", metavar="TOOL", help="A read-only tool that returns how many effects exist."
-        ),
-    ] = None,
-    timeout_s: Annotated[
-        float,
-        typer.Option("--timeout", metavar="SECONDS", min=0.01, help="How long to wait for a call."),
-    ] = TIMEOUT_S,
-    certificates: CertificateFolder = None,
-    is_agreed: Annotated[
-        bool, typer.Option("--yes", help="Call it without asking: this is a test environment.")
-    ] = False,
+    params: GoodParams = "{}",
+    other_params: OtherParams = None,
+    bad_params: BadParams = None,
+    undo: Undo = None,
+    undo_params: UndoParams = None,
+    probe: Probe = None,
+    timeout_s: Timeout = TIMEOUT_S,
+    certificates: WhereTo = FOLDER,
+    is_agreed: Agreed = False,
     as_json: AsJson = False,
 ) -> int:
     """Call a tool for real, as crashes and slow networks would, and see if it keeps its word.
@@ -141,7 +160,7 @@ def certify(
         _certify(registry, tool, samples, timeout_s, is_told=not as_json),
         when_stopped="No certificate was written; what was called until then has happened.",
     )
-    path = _write(report, registry, undo, FOLDER if certificates is None else certificates)
+    path = _write(report, registry, undo, certificates)
     if as_json:
         print_json(report.as_json() | {"certificate": str(path)})
     else:
