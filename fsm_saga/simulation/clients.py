@@ -38,6 +38,9 @@ class Client:
     Attributes:
         is_done: The saga has ended, or rests on a person who will not come.
         is_accepted: The submission was acknowledged.
+
+    Args:
+        is_fixed: The plan is submitted whole, as it is; else it may be one that grows.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Client:
         storage: Storage,
         tools: ToolWorld,
         watch: Watch,
+        is_fixed: bool = False,
     ) -> None:
         self.saga_id = saga_id
         self.sketch = sketch
@@ -61,6 +65,7 @@ class Client:
         self._tools = tools
         self._watch = watch
         self._answers = 0
+        self._is_fixed = is_fixed
         self._draw = world.chance.draw(f"client.{saga_id}")
         self._is_ignored = world.happens("ignored", saga_id, self._draw[0])
         self._changed: asyncio.Future[None] | None = None
@@ -75,7 +80,7 @@ class Client:
         """See the saga through."""
         world, draw = self._world, self._draw
         await asyncio.sleep(2.0 * draw[1] ** 3)
-        is_open = draw[2] < 0.07
+        is_open = draw[2] < 0.07 and not self._is_fixed
         await self._submit(is_open)
         if world.happens("cancel", self.saga_id, draw[3]):
             world.spawn(self._cancel(between(0.0, 6.0, draw[4] ** 3)))
@@ -299,7 +304,7 @@ class Client:
                     value = [{"tool": AMENDS, "params": {"n": index}}]
                     value += [{"tool": AMENDS, "params": {"n": -index}}] * (index % 2)
                 elif choice == people.OUTPUT:
-                    value = {"id": f"{self.saga_id}-{index}", "n": index}
+                    value = self._tools.outputs.whole(self.saga_id, index)
                     is_there = self._tools.truth(self.saga_id, index).left > 0
                     if not is_there and step.status is not StepStatus.REJECTED:
                         by_hand.append((index, choice, value))

@@ -88,14 +88,20 @@ class Faults:
     Args:
         chance: The seed's numbers.
         only: The faults that may happen; None allows all.
+        without: Kinds that do not happen at all.
     """
 
-    def __init__(self, chance: Chance, only: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        chance: Chance,
+        only: frozenset[str] | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.happened: dict[str, float] = {}
         self.is_over = False
         self.now = 0.0
         self._only = only
-        self._rates = _rates_of(chance)
+        self._rates = _rates_of(chance) | dict.fromkeys(without, 0.0)
 
     def rate(self, kind: str) -> float:
         """Return how likely this kind is in this run."""

@@ -14,6 +14,7 @@ from fsm_saga.coordinator.coordinator import Coordinator
 from fsm_saga.core.decide import Decision
 from fsm_saga.core.saga import Saga
 from fsm_saga.errors import FsmSagaError
+from fsm_saga.ports import ToolRunner
 from fsm_saga.service.engine import Engine
 from fsm_saga.simulation.chance import between
 from fsm_saga.simulation.loop import Condition, Process
@@ -43,6 +44,12 @@ class Election(Protocol):
 
     async def resign(self, node: Node, epoch: int) -> None:
         """Let others lead."""
+
+
+class NodeRunner(ToolRunner, Protocol):
+    """The tools of one term, which may want to know whose."""
+
+    coordinator: Coordinator
 
 
 class NodeTasks(asyncio.TaskGroup):
@@ -98,6 +105,7 @@ class Node:
         clock_offset_s: How far its clock is ahead of the true time.
         engine: The engine of the process that believes to lead, or None.
         epoch: The epoch in which it believes to lead.
+        runner_of: Makes the tool runner of each term.
     """
 
     def __init__(
@@ -115,6 +123,7 @@ class Node:
         self.store_cut_until = 0.0
         self.tools_cut_until = 0.0
         self.is_left_dead = False
+        self.runner_of: Callable[[Node, int], NodeRunner] = SimRunner
         self._lives = 0
         self._crashes_left = 0
         self._election: Election | None = None
@@ -150,7 +159,7 @@ class Node:
         if process is None:
             return
         store = SimStore(self, epoch)
-        runner = SimRunner(self, epoch)
+        runner = self.runner_of(self, epoch)
         clock = SimClock(self)
         coordinator = Coordinator(store, runner, clock, NodeTasks(process), active_max=ACTIVE_MAX)
         runner.coordinator = coordinator

@@ -10,8 +10,9 @@ from fsm_saga.simulation.clients import Client
 from fsm_saga.simulation.election import LeaseElection
 from fsm_saga.simulation.judge import bound_s, judge_end
 from fsm_saga.simulation.node import Node
-from fsm_saga.simulation.plans import PLAN_COUNT, sketch_of
+from fsm_saga.simulation.plans import PLAN_COUNT, Sketch, sketch_of
 from fsm_saga.simulation.purity import pure
+from fsm_saga.simulation.scene import Scene
 from fsm_saga.simulation.storage import Storage
 from fsm_saga.simulation.tools import ToolWorld
 from fsm_saga.simulation.trouble import Trouble
@@ -54,11 +55,21 @@ class Verdict:
 
 
 class Run:
-    """One seed's run. ``only`` names the faults that may happen; None allows all."""
+    """One seed's run. ``only`` names the faults that may happen; None allows all.
 
-    def __init__(self, seed: int, *, only: frozenset[str] | None = None) -> None:
-        world = self.world = World(seed, only=only)
-        self.tools = ToolWorld(world)
+    With a ``scene``, it is of that one plan and its tools, and of no plan of the seed's.
+    """
+
+    def __init__(
+        self, seed: int, *, only: frozenset[str] | None = None, scene: Scene | None = None
+    ) -> None:
+        self.scene = scene
+        if scene is None:
+            world = self.world = World(seed, only=only)
+            self.tools = ToolWorld(world)
+        else:
+            world = self.world = World(seed, only=only, without=scene.without)
+            self.tools = ToolWorld(world, scene.catalogue, scene.outputs)
         self.watch = Watch(world, self.tools)
         self.tools.watcher = self.watch
         self.storage = Storage(world.loop, self.watch)
@@ -73,6 +84,8 @@ class Run:
 
     def _clients(self, draw: tuple[float, ...]) -> dict[str, Client]:
         world = self.world
+        if self.scene is not None:
+            return {self.scene.saga_id: self._client(self.scene.saga_id, self.scene.sketch)}
         count = 1
         if world.happens("another-saga", "s1", draw[1]):
             count += 1
@@ -83,16 +96,20 @@ class Run:
             while self.trouble.clock_jumps and sketch_of(number).is_timed:
                 number = (number + 1) % PLAN_COUNT
             saga_id = f"s{index}"
-            found[saga_id] = Client(
-                saga_id,
-                sketch_of(number),
-                world=world,
-                nodes=self.nodes,
-                storage=self.storage,
-                tools=self.tools,
-                watch=self.watch,
-            )
+            found[saga_id] = self._client(saga_id, sketch_of(number))
         return found
+
+    def _client(self, saga_id: str, sketch: Sketch) -> Client:
+        return Client(
+            saga_id,
+            sketch,
+            world=self.world,
+            nodes=self.nodes,
+            storage=self.storage,
+            tools=self.tools,
+            watch=self.watch,
+            is_fixed=self.scene is not None,
+        )
 
     def _tell_client(self, saga_id: str) -> None:
         self.clients[saga_id].saga_changed()
@@ -113,7 +130,8 @@ class Run:
             task = world.spawn(client.live())
             task.add_done_callback(_raise_failure)
         self.trouble.plan()
-        loop.run_while(self._is_open, until=HEAL_AT_S)
+        heal_at_s = HEAL_AT_S if self.scene is None else self.scene.heal_at_s
+        loop.run_while(self._is_open, until=heal_at_s)
         self.trouble.heal(self.tools, election)
         end = loop.time() + self._bound_s()
         if not loop.run_while(self._is_moving, until=end):

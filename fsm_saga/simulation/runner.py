@@ -12,7 +12,6 @@ from fsm_saga.core.effects import CallTool
 from fsm_saga.core.states import Direction, StepStatus
 from fsm_saga.ports import CallOutcome, OutcomeKind
 from fsm_saga.simulation.chance import Draw, between
-from fsm_saga.simulation.plans import CATALOGUE
 from fsm_saga.simulation.storage import leads
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class SimRunner:
     @property
     def catalogue(self) -> Mapping[str, ToolFacts]:
         """What the checks and the compiler may know of each tool, by name."""
-        return CATALOGUE
+        return self._tools.catalogue
 
     async def call(self, request: CallTool, *, saga_id: str, step_id: int | str) -> CallOutcome:
         """See ``ToolRunner.call``."""
@@ -95,7 +94,7 @@ class SimRunner:
     def _may_be_doubled(self, request: CallTool) -> bool:
         # Of a tool that forgets its refusals the engine takes a refusal to be about the one copy
         # that it sent; that the network makes no others is what it assumes there (rows K to M2).
-        contract = CATALOGUE[request.tool].contract
+        contract = self._tools.catalogue[request.tool].contract
         return contract.dedupe and contract.sticky_failures
 
     def _send(self, call: _Call, name: str, draw: Draw) -> None:

@@ -6,7 +6,7 @@ happened are cut down by delta debugging, as long as the run still breaks the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fsm_saga.simulation.run import Verdict, run_seed
@@ -75,16 +75,26 @@ class _Search:
 
     def smallest(self, faults: list[str]) -> list[str]:
         """Return a subset of which nothing can be left out."""
-        parts = 2
-        while faults:
-            size = max(1, -(-len(faults) // parts))
-            for start in range(0, len(faults), size):
-                rest = self._fails(faults[:start] + faults[start + size :])
-                if rest is not None:
-                    faults, parts = rest, max(parts - 1, 2)
-                    break
-            else:
-                if size == 1:
-                    break
-                parts = min(2 * parts, len(faults))
-        return faults
+        return smallest(faults, self._fails)
+
+
+def smallest(faults: list[str], fails: Callable[[Sequence[str]], list[str] | None]) -> list[str]:
+    """Return a subset of the faults of which nothing can be left out.
+
+    Args:
+        faults: With all of them it fails.
+        fails: Returns which of the faults that it is given still happen, if that fails alike.
+    """
+    parts = 2
+    while faults:
+        size = max(1, -(-len(faults) // parts))
+        for start in range(0, len(faults), size):
+            rest = fails(faults[:start] + faults[start + size :])
+            if rest is not None:
+                faults, parts = rest, max(parts - 1, 2)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(2 * parts, len(faults))
+    return faults

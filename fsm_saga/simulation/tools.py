@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from fsm_saga.core.contract import ToolContract
+from fsm_saga.core.contract import ToolContract, ToolFacts
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.states import Direction
 from fsm_saga.ports import CallOutcome, OutcomeKind
@@ -77,6 +77,22 @@ class StepTruth:
         return self.effects - self.undone
 
 
+class Outputs:
+    """What tools return. The references of another plan need outputs of another form."""
+
+    def whole(self, saga_id: str, step: int) -> Any:
+        """Return what the action of a step returns."""
+        return {"id": f"{saga_id}-{step}", "n": step}
+
+    def poor(self, saga_id: str, step: int) -> Any:
+        """Return an output that lacks what others refer to."""
+        return {"n": step}
+
+    def read(self, saga_id: str, step: int) -> Any:
+        """Return what a step that only reads returns."""
+        return {"id": f"read-{step}", "n": 1}
+
+
 class LedgerWatcher(Protocol):
     """Who is told what the tools do."""
 
@@ -91,9 +107,21 @@ class LedgerWatcher(Protocol):
 
 
 class ToolWorld:
-    """All tools of one run."""
+    """All tools of one run.
 
-    def __init__(self, world: World) -> None:
+    Attributes:
+        catalogue: What each declares.
+        outputs: What they return.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        catalogue: Mapping[str, ToolFacts] = CATALOGUE,
+        outputs: Outputs | None = None,
+    ) -> None:
+        self.catalogue = catalogue
+        self.outputs = Outputs() if outputs is None else outputs
         self.truths: dict[tuple[str, int], StepTruth] = {}
         self.held: dict[str, list[Callable[[], None]]] = {}
         self.watcher: LedgerWatcher | None = None
@@ -122,9 +150,9 @@ class ToolWorld:
         anew after that arrives.
         """
         world = self._world
-        contract = CATALOGUE[request.tool].contract
+        contract = self.catalogue[request.tool].contract
         if contract.read_only and request.direction is not Direction.CHECK:
-            return CallOutcome(OutcomeKind.OK, {"id": f"read-{request.step}", "n": 1})
+            return CallOutcome(OutcomeKind.OK, self.outputs.read(saga_id, request.step))
         if request.direction is Direction.CHECK:
             return self._check(request, saga_id)
         found = self._recall(request.req_id, contract)
@@ -192,8 +220,8 @@ class ToolWorld:
         if self._world.happens("bad-output", place, draw[3]):
             return CallOutcome(OutcomeKind.OK_WITH_BAD_OUTPUT, error="no JSON at all")
         if self._world.happens("poor-output", place, draw[4]):
-            return CallOutcome(OutcomeKind.OK, {"n": request.step})
-        return CallOutcome(OutcomeKind.OK, {"id": f"{saga_id}-{request.step}", "n": request.step})
+            return CallOutcome(OutcomeKind.OK, self.outputs.poor(saga_id, request.step))
+        return CallOutcome(OutcomeKind.OK, self.outputs.whole(saga_id, request.step))
 
     def _take_effect(self, request: CallTool, saga_id: str, found: Remembered) -> None:
         found.effects += 1
@@ -243,7 +271,7 @@ class ToolWorld:
     def _take_back(self, request: CallTool, saga_id: str) -> None:
         world, undoes = self._world, request.undoes or ""
         tool = None if self.watcher is None else self.watcher.tool_of(undoes)
-        contract = ToolContract() if tool is None else CATALOGUE[tool].contract
+        contract = ToolContract() if tool is None else self.catalogue[tool].contract
         action = self._recall(undoes, contract)
         truth = self.truth(saga_id, request.step)
         if contract.fenced_compensation and action.memory is not Memory.DONE:
@@ -267,7 +295,7 @@ class ToolWorld:
     def _check(self, request: CallTool, saga_id: str) -> CallOutcome:
         world, undoes = self._world, request.undoes or ""
         tool = None if self.watcher is None else self.watcher.tool_of(undoes)
-        contract = ToolContract() if tool is None else CATALOGUE[tool].contract
+        contract = ToolContract() if tool is None else self.catalogue[tool].contract
         found = self._recall(undoes, contract)
         name = world.chance.next_name(f"{saga_id}.{request.step}.check")
         draw = world.chance.draw(name)

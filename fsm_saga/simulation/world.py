@@ -49,11 +49,17 @@ class World:
         in_flight: Messages between coordinators and tools that have not arrived.
     """
 
-    def __init__(self, seed: int, *, only: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        only: frozenset[str] | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.seed = seed
         self.loop = VirtualLoop()  # type: ignore[abstract]  # at run time nothing of it is abstract
         self.chance = Chance(seed)
-        self.faults = Faults(self.chance, only)
+        self.faults = Faults(self.chance, only, without)
         self.counts: Counter[str] = Counter()
         self.trace: list[Entry] = []
         self.violations: list[Violation] = []
