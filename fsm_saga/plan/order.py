@@ -38,8 +38,10 @@ def order_problems(
     # Mostly a reference says nothing new: it is to a step that was waited for anyway.
     graph = declared if needs == declared.needs else graph_of(needs)
     _note_cycles(plan, graph, uses, problems)
+    in_circle = _note_circles_of_references(plan, uses, unsound, problems)
     for use, source in unsound:
-        _note_not_before(plan, declared, use, source, problems)
+        if (use.step, source) not in in_circle:
+            _note_not_before(plan, declared, use, source, problems)
     return None if graph.cycles else graph
 
 
@@ -187,6 +189,27 @@ def _sorted_by_order(
     return sound, unsound
 
 
+def _note_circles_of_references(
+    plan: Plan, uses: Uses, unsound: list[tuple[Use, int]], problems: Problems
+) -> set[tuple[int, int]]:
+    """Note the steps that need each other's outputs; return who needs whom in these circles.
+
+    No order of such steps helps, so a hint to add one to the other's ``depends_on`` would mislead.
+    """
+    found: set[tuple[int, int]] = set()
+    if not unsound:
+        return found
+    wrong = {(use.step, source) for use, source in unsound}
+    forward = [use for use in uses.all if use.place != "rollback"]
+    graph = graph_of(with_references(((),) * len(plan.steps), uses, forward))
+    for cycle in graph.cycles:
+        pairs = set(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
+        if pairs & wrong:  # one of sound references alone was noted before
+            _note_cycle(plan, cycle, uses, problems)
+            found |= pairs
+    return found
+
+
 def _note_not_before(
     plan: Plan, declared: PlanGraph, use: Use, source: int, problems: Problems
 ) -> None:
@@ -205,18 +228,22 @@ def _note_not_before(
 
 def _note_cycles(plan: Plan, graph: PlanGraph, uses: Uses, problems: Problems) -> None:
     for cycle in graph.cycles:
-        pairs = list(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
-        reasons = [_reason(plan, waiting, awaited, uses) for waiting, awaited in pairs]
-        names = [shown(plan.steps[step].step_id) for step in (*cycle, cycle[0])]
-        if len(names) > 2 * CYCLE_SHOWN_MAX:
-            names[CYCLE_SHOWN_MAX:-CYCLE_SHOWN_MAX] = ["..."]
-        told = "; ".join(reason for reason, _ in reasons[:CYCLE_SHOWN_MAX])
-        problems.add(
-            "cycle",
-            next((at for _, at in reasons if at is not None), ("steps", cycle[0])),
-            f"Steps wait for each other in a circle: {' -> '.join(names)}. {told}.",
-            "Remove one of these dependencies.",
-        )
+        _note_cycle(plan, cycle, uses, problems)
+
+
+def _note_cycle(plan: Plan, cycle: tuple[int, ...], uses: Uses, problems: Problems) -> None:
+    pairs = list(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
+    reasons = [_reason(plan, waiting, awaited, uses) for waiting, awaited in pairs]
+    names = [shown(plan.steps[step].step_id) for step in (*cycle, cycle[0])]
+    if len(names) > 2 * CYCLE_SHOWN_MAX:
+        names[CYCLE_SHOWN_MAX:-CYCLE_SHOWN_MAX] = ["..."]
+    told = "; ".join(reason for reason, _ in reasons[:CYCLE_SHOWN_MAX])
+    problems.add(
+        "cycle",
+        next((at for _, at in reasons if at is not None), ("steps", cycle[0])),
+        f"Steps wait for each other in a circle: {' -> '.join(names)}. {told}.",
+        "Remove one of these dependencies.",
+    )
 
 
 def _reason(plan: Plan, waiting: int, awaited: int, uses: Uses) -> tuple[str, Path | None]:

@@ -123,6 +123,49 @@ def test_a_reference_that_comes_too_early_says_how(
     assert message in problem.message
 
 
+@pytest.mark.parametrize("said", [{}, {"depends_on": []}], ids=["listed", "no order"])
+@pytest.mark.parametrize("needs", [(2, 1), (3, 1, 2), (4, 1, 2, 3)], ids=["two", "three", "four"])
+def test_steps_that_need_each_others_outputs_are_a_circle(
+    needs: tuple[int, ...], said: dict[str, Any]
+) -> None:
+    steps = [
+        step(number, params={"x": f"$output.step_{other}"}, **said)
+        for number, other in enumerate(needs, start=1)
+    ]
+    made = plan(*steps)
+    problems = Problems()
+    assert order_problems(made, {}, collect(made), problems) is not None
+    (problem,) = problems
+    assert (problem.code, problem.pointer) == ("cycle", "/steps/0/params/x")
+    assert f"1 uses the output of {needs[0]}" in problem.message
+
+
+def test_beside_a_circle_of_references_an_early_one_is_told_by_itself() -> None:
+    made = plan(
+        step(1, params={"x": "$output.step_2", "y": "$output.step_3"}),
+        step(2, params={"x": "$output.step_1"}),
+        step(3),
+        step(4, params={"x": "$output.step_4"}),
+    )
+    problems = Problems()
+    order_problems(made, {}, collect(made), problems)
+    assert [(p.code, p.pointer) for p in problems] == [
+        ("cycle", "/steps/0/params/x"),
+        ("reference-not-before", "/steps/0/params/y"),
+        ("reference-not-before", "/steps/3/params/x"),
+    ]
+
+
+def test_a_rollback_that_uses_a_later_output_is_no_circle() -> None:
+    made = plan(
+        step(1, rollback={"tool": "undo", "params": {"x": "$output.step_2"}}),
+        step(2, params={"x": "$output.step_1"}),
+    )
+    problems = Problems()
+    order_problems(made, {}, collect(made), problems)
+    assert [p.code for p in problems] == ["reference-not-before"]
+
+
 def test_the_returned_graph_has_the_order_that_references_imply() -> None:
     made = plan(
         step(1, depends_on=[]), step(2, depends_on=[]), step(3, params={"x": "$output.step_1"})
