@@ -69,10 +69,17 @@ class Retry(_Part):
 
     attempts: Attempts = Field(description="How often the call is tried in all, 1 to 100.")
     delay_s: DelaySeconds = Field(
-        default=1.0, description="Seconds before the second attempt; the wait doubles from there."
+        default=1.0,
+        description=(
+            "Seconds before the second attempt; the wait doubles from there. Each wait is shortened "
+            "at random by up to half, so that what failed together does not come back together."
+        ),
     )
     delay_s_max: DelaySeconds | None = Field(
-        default=None, description="The longest wait in seconds; 60, or delay_s if that is longer."
+        default=None,
+        description=(
+            "The longest wait in seconds, before it is shortened; 60, or delay_s if that is longer."
+        ),
     )
 
     @model_validator(mode="after")
@@ -227,7 +234,10 @@ class Plan(_Part):
     )
     deadline_s: DeadlineSeconds | None = Field(
         default=None,
-        description="Seconds that the whole task may take; then what was done is undone.",
+        description=(
+            "Seconds that the whole task may take; then what was done is undone. Finding out what "
+            "became of a call in doubt is not cut short by it."
+        ),
     )
 
     @classmethod
