@@ -28,6 +28,7 @@ from fsm_saga.machine.merge import (
     Merger,
     cleared_steps,
     done_steps,
+    forgotten_steps,
     handed_over_steps,
     is_mergeable,
 )
@@ -108,6 +109,7 @@ class Node:
         "done",
         "findings",
         "first",
+        "forgotten",
         "handed_over",
         "is_mergeable",
         "key",
@@ -128,7 +130,8 @@ class Node:
         self.done = done_steps(saga)
         self.handed_over = handed_over_steps(saga)
         self.is_mergeable = is_mergeable(saga)
-        self.merged: dict[int, Node] = {}
+        self.forgotten = forgotten_steps(saga)
+        self.merged: dict[tuple[int, int], Node] = {}
         self.first: int | None = None
         self.mirrored: dict[tuple[int, ...], Node] = {}
         self.open_late: tuple[tuple[Act, ...], ...] = ()
@@ -388,7 +391,7 @@ class Space:
         node = self.nodes[config[0]]
         if not node.is_mergeable:
             return config
-        ledgers, word, mask = list(config), config[-1], 0
+        ledgers, word, mask, fresh = list(config), config[-1], 0, 0
         for index, status in node.cleared:
             if ledgers[index + 1] != self._empty:
                 left = self._word(index, status, ledgers[index + 1])
@@ -404,16 +407,21 @@ class Space:
                 word = max(word, left)
         for index in node.done:
             ledgers[index + 1] = self._kept_ledger(index, ledgers[index + 1])
+        for index in node.forgotten:
+            found = self._merger.fresh(self.ledgers.of[ledgers[index + 1]])
+            if found is not None:
+                ledgers[index + 1] = self.ledgers.number(found)
+                fresh |= 1 << index
         ledgers[-1] = word
-        ledgers[0] = self._merged_node(node, mask).number
+        ledgers[0] = self._merged_node(node, mask, fresh).number
         return tuple(ledgers)
 
-    def _merged_node(self, node: Node, mask: int) -> Node:
-        target = node.merged.get(mask)
+    def _merged_node(self, node: Node, mask: int, fresh: int) -> Node:
+        target = node.merged.get((mask, fresh))
         if target is None:
-            saga = self._merger.saga(node.saga, mask)
+            saga = self._merger.saga(node.saga, mask, fresh)
             target = node if saga is node.saga else self._node(saga, node)
-            node.merged[mask] = target
+            node.merged[mask, fresh] = target
         return target
 
     def _word(self, index: int, status: StepStatus, number: int) -> int | None:

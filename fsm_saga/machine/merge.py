@@ -5,6 +5,10 @@ is true of it: was there an effect, was it amended, did a person accept a rest. 
 whole configuration keeps that (``Word``), the strongest of all that were merged. A saga that can
 only go forward asks of a step that is done nothing at all.
 
+That a tool has forgotten a call is of account only when the undo goes by the call's req_id, and
+only from when that undo may be next. Before, a step whose call is forgotten is taken for one whose
+call is not: it may be forgotten later just as well.
+
 A step is merged only if its claim holds and no copy of its calls can still take effect; else it
 stays as it is, and the search sees what comes of it.
 """
@@ -15,12 +19,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fsm_saga.core.program import Program
+from fsm_saga.core.program import Program, StepSpec
 from fsm_saga.core.saga import Saga, StepState, UndoState
 from fsm_saga.core.states import Phase, StepStatus
 from fsm_saga.core.work import bits
-from fsm_saga.machine.ledger import EMPTY, LATE_ACTS, Act, Ledger, StepWorld, Word
-from fsm_saga.machine.normal import BARE, is_going_back_for_good
+from fsm_saga.machine.ledger import EMPTY, LATE_ACTS, Act, Ledger, Memory, StepWorld, Word
+from fsm_saga.machine.normal import BARE, NOW, is_going_back_for_good
 from fsm_saga.machine.properties import judge_claim
 
 _GONE = frozenset({StepStatus.COMPENSATED, StepStatus.SKIPPED})
@@ -64,10 +68,45 @@ def _is_handed_over(undo: UndoState | None) -> bool:
     return undo is not None and undo.source == "person" and undo.stuck_reason != "unresolvable"
 
 
+def forgotten_steps(saga: Saga) -> tuple[int, ...]:
+    """Return the steps of which it is of no account yet whether their calls are forgotten."""
+    return tuple(
+        spec.index
+        for spec, step in zip(saga.program.steps, saga.steps, strict=True)
+        if spec.action.contract.retention_s is not None
+        and spec.action.contract.dedupe
+        and _is_forgetting_idle(saga, spec, step)
+    )
+
+
+def _is_forgetting_idle(saga: Saga, spec: StepSpec, step: StepState) -> bool:
+    is_fenced = spec.action.contract.fenced_compensation
+    match step.status:
+        case StepStatus.SUCCEEDED if not step.has_bad_output:
+            behind = spec.descendants & saga.uncleared
+            is_behind = any(saga.steps[i].status is StepStatus.SUCCEEDED for i in bits(behind))
+            return is_behind or not is_fenced
+        case StepStatus.COMPENSATING | StepStatus.STUCK:
+            return not is_fenced
+        case _:
+            return False
+
+
 def is_mergeable(saga: Saga) -> bool:
     """Return whether the saga has steps that may be merged."""
     is_one_way = is_going_back_for_good(saga) or is_going_forward_for_good(saga)
-    return is_one_way or any(step.status in _GONE for step in saga.steps)
+    is_any_gone = any(step.status in _GONE for step in saga.steps)
+    return is_one_way or is_any_gone or bool(forgotten_steps(saga))
+
+
+def _with_fresh(saga: Saga, fresh: int) -> Saga:
+    steps = list(saga.steps)
+    is_changed = False
+    for index in bits(fresh):
+        if steps[index].started_at != NOW:
+            steps[index] = replace(steps[index], started_at=NOW)
+            is_changed = True
+    return replace(saga, steps=tuple(steps)) if is_changed else saga
 
 
 class Merger:
@@ -84,7 +123,7 @@ class Merger:
         )
         self._done = [world.after(Act.DO, EMPTY) or EMPTY for world in worlds]
 
-    def saga(self, saga: Saga, mask: int) -> Saga:
+    def saga(self, saga: Saga, mask: int, fresh: int) -> Saga:
         """Return the saga in which the steps behind it cannot be told apart.
 
         Of cleared steps it is kept whether any was undone, since the outcome says so; of steps
@@ -93,7 +132,9 @@ class Merger:
         Args:
             saga: A saga.
             mask: Those of its cleared steps whose ledgers were merged.
+            fresh: Those of its steps whose calls are taken for not forgotten.
         """
+        saga = _with_fresh(saga, fresh)
         if not is_going_back_for_good(saga):
             return saga
         is_undone = any(step.status is StepStatus.COMPENSATED for step in saga.steps)
@@ -139,6 +180,15 @@ class Merger:
         else:
             is_settled = status is StepStatus.SUCCEEDED or self._is_settled(index, status, ledger)
         return ledger.word if is_settled else None
+
+    def fresh(self, ledger: Ledger) -> Ledger | None:
+        """Return the ledger as if the call were not forgotten, or None if that cannot be said."""
+        if ledger.memory is Memory.DONE:
+            return ledger
+        is_done = ledger.effects == 1 and not (ledger.late or ledger.stray)
+        if ledger.memory is Memory.NOTHING and is_done:
+            return ledger._replace(memory=Memory.DONE)
+        return None
 
     def done(self, index: int, ledger: Ledger) -> Ledger:
         """Return the ledger that stands for this one of a step that is done."""

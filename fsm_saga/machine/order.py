@@ -75,5 +75,6 @@ class Branches:
 
 
 def _forgets(spec: StepSpec) -> bool:
-    calls = [call for call in (spec.action, spec.undo) if call is not None]
-    return any(call.contract.retention_s is not None for call in calls)
+    """Return whether the undo may come to nothing because its tool has forgotten the call."""
+    contract = spec.action.contract
+    return contract.fenced_compensation and contract.retention_s is not None

@@ -67,6 +67,11 @@ MERGED = {
     "to a pivot": make_program((COMPENSATABLE, PIVOT, RETRIABLE, RETRIABLE)),
     "beside a pivot": make_program((PIVOT, COMPENSATABLE), BESIDE, deadline_s=60.0),
     "semantic": make_program((SEMANTIC, COMPENSATABLE), BESIDE),
+    "forgotten": make_program((BACKWARD["retention"],) * 3),
+    "forgotten, and fenced": make_program((BACKWARD["retention, fenced"],) * 3),
+    "forgotten beside": make_program(
+        (BACKWARD["retention, fenced"], COMPENSATABLE, COMPENSATABLE), ((), (0,), (0,))
+    ),
     **{name: make_program((step, COMPENSATABLE)) for name, step in BACKWARD.items()},
 }
 
