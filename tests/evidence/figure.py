@@ -100,7 +100,7 @@ def cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     if isinstance(value, list):
         return ", ".join(map(cell, value)) or "-"
-    text = " ".join(str(value).split())
+    text = " ".join(str(value).encode("utf-8", "replace").decode().split())
     if len(text) > CELL_CHARS_MAX:
         text = text[: CELL_CHARS_MAX - 1] + "…"
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")

@@ -36,7 +36,8 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
 
 def write_results(results: Mapping[str, Any], path: Path = RESULTS) -> None:
     """Write the results, each figure's in its own place, so that a diff shows what changed."""
-    text = json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False)
+    # In ASCII: what a fuzzer met need not be characters that a file can hold.
+    text = json.dumps(results, indent=1, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
 
 

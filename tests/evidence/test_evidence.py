@@ -130,6 +130,7 @@ def test_every_link_of_the_contents_leads_to_a_heading() -> None:
         ([], "-"),
         ("a\n|<b>", "a \\|&lt;b>"),
         ("x" * 500, "x" * 399 + "…"),
+        ("a\udc00b", "a?b"),
     ],
 )
 def test_a_value_fits_into_a_cell(value: Any, text: str) -> None:

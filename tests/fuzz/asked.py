@@ -39,7 +39,7 @@ class Answers(Target):
 
     name = "answers"
     about = "mutated answers to sagas in every kind of rest, through the engine"
-    share = 0.02
+    share = 0.05
 
     def __init__(self) -> None:
         self._loop = asyncio.Runner()
@@ -168,7 +168,7 @@ class Words(Target):
 
     name = "words"
     about = "words on the command line, files for --calls and --output included"
-    share = 0.004
+    share = 0.01
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -209,8 +209,9 @@ class Words(Target):
         options = words[: words.index("--")] if "--" in words else words
         if "--json" in options and "--help" not in options and code in (0, 1, 2, 3):
             _check_document(out, err)
-        seen.count(f"{words[0]} {code}")
-        seen.verdict(f"{words[0]} {code}")
+        command = words[0] if words[0] in _COMMANDS else "no command"
+        seen.count(f"{command} {code}")
+        seen.verdict(f"{command} {code}")
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

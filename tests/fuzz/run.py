@@ -14,7 +14,6 @@ import resource
 import signal
 import time
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
@@ -142,7 +141,7 @@ class Share:
     is_traced: bool
 
 
-def work(make: Callable[[], Target], share: Share, at: Any, out: Connection) -> None:
+def work(make: type[Target], share: Share, at: Any, out: Connection) -> None:
     """Look at a share of the cases; send tallies and failures as they come."""
     faulthandler.enable()
     logging.disable()
@@ -195,7 +194,7 @@ def _traced(target: Target, case: Any, seen: Tally) -> BaseException | None:
 class _Worker:
     """A worker process and what is known of it."""
 
-    def __init__(self, make: Callable[[], Target], share: Share) -> None:
+    def __init__(self, make: type[Target], share: Share) -> None:
         context = multiprocessing.get_context("spawn")
         self.share = share
         self.at = context.Value("q", share.numbers.start)
@@ -220,19 +219,19 @@ class _Worker:
 
 
 def run_cases(
-    make: Callable[[], Target], *, seed: int, numbers: range, workers: int, is_traced: bool = True
+    make: type[Target], *, seed: int, numbers: range, workers: int, is_traced: bool = True
 ) -> Run:
     """Return what came of these cases, looked at by several processes.
 
     Args:
-        make: What makes the target; it is called in each process.
+        make: The target; each process has one of its own.
         seed: The seed of all cases.
         numbers: Which cases.
         workers: How many processes.
         is_traced: Measure the memory of a sample, too.
     """
     started = time.monotonic()
-    run = Run(target=make().name)
+    run = Run(target=make.name)
     active = [
         _Worker(make, Share(seed=seed, numbers=numbers[worker::workers], is_traced=is_traced))
         for worker in range(min(workers, len(numbers)))
