@@ -5,8 +5,8 @@ a ``Node``: what can happen to it, and what the engine makes of that, is compute
 the real ``decide``, however many configurations share the node. So most moves between
 configurations cost a few table lookups.
 
-``successors`` leaves out nothing but mirror images: steps that the program cannot tell apart
-change places until configurations that differ only in that look the same.
+``successors`` leaves out nothing but mirror images, and ``canonical`` says which configuration
+stands for those that differ in nothing that counts (``symmetry.py``, ``merge.py``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The search uses the engine's own ``decide``, so what is proven is what will run.
 and so not proven, is listed in ``ASSUMPTIONS``.
 
 Reading order: ``ledger.py`` (the tools), ``moves.py`` (what can happen), ``explore.py`` (what
-follows), ``properties.py`` (what must hold), ``search.py`` and ``walk.py`` (the search).
+follows), ``properties.py`` (what must hold), ``search.py`` and ``walk.py`` (the search). What the
+search leaves out: ``normal.py``, ``symmetry.py``, ``merge.py`` and ``order.py``.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from fsm_saga.core import events as e
 from fsm_saga.core.program import Program
 from fsm_saga.core.states import Phase
 from fsm_saga.machine.explore import Arc, Config, Made, Reduction, Space
+from fsm_saga.machine.ledger import StepWorld
 from fsm_saga.machine.search import Search
 from fsm_saga.machine.verify import bounded
 from tests.modelcheck.mixes import BACKWARD, PIVOTS
@@ -166,6 +167,23 @@ def test_steps_that_go_first_are_in_nobody_s_way(name: str) -> None:
 @pytest.mark.parametrize("name", LARGE)
 def test_steps_that_go_first_are_in_nobody_s_way_in_larger_programs(name: str) -> None:
     check_order(LARGE[name])
+
+
+def test_a_step_that_goes_first_and_is_in_the_way_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crash touches every undo in flight whose tool forgets that it refused it."""
+    program = SMALL["undo forgets refusals beside plain"]
+    check_order(program)
+    honest = StepWorld.__init__
+
+    def believed(self: StepWorld, *args: object, **kwargs: object) -> None:
+        honest(self, *args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
+        self.is_undo_steady = True
+
+    monkeypatch.setattr(StepWorld, "__init__", believed)
+    with pytest.raises(AssertionError, match=r"do not commute|changes what can happen"):
+        check_order(program)
 
 
 def told_of_steps(program: Program, reduction: Reduction) -> set[tuple[str, ...]]:
