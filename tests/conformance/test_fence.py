@@ -320,6 +320,19 @@ def test_params_without_a_form_in_json_are_refused_before_anything_is_done(shop:
     assert shop.count() == 0
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, *ASYNC_BACKENDS])
+def test_a_database_that_was_made_anew_gets_a_new_table(
+    backend: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    with open_shop(backend, tmp_path, postgres=postgres) as shop:
+        shop.order("r1")
+        shop.execute("DROP TABLE saga_fence")
+        assert shop.order("r2") == {"item": "tea"}
+        shop.execute("DROP TABLE saga_fence")
+        assert shop.look_up("r3").status == "absent"
+        assert shop.count() == 2
+
+
 @pytest.mark.parametrize("backend", ["sqlalchemy-sqlite", "postgres"])
 def test_an_orm_session_joins_the_transaction_of_the_fence(
     backend: str, tmp_path: Path, postgres: Callable[[], str]

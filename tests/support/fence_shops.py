@@ -86,6 +86,9 @@ class Shop(Protocol):
     def purge(self, *, older_than_s: float | None = None) -> int:
         """Forget what is old."""
 
+    def execute(self, statement: str) -> None:
+        """Do something else with its database."""
+
 
 def _nothing() -> None:
     return
@@ -138,6 +141,10 @@ class BlockingShop:
     def purge(self, *, older_than_s: float | None = None) -> int:
         return self.fence.purge(older_than_s=older_than_s)
 
+    def execute(self, statement: str) -> None:
+        with self._transaction() as db:
+            self._execute(db, statement, {})
+
 
 class AsyncShop:
     """A shop that uses ``AsyncFence``; each thing that it does has an event loop of its own."""
@@ -147,11 +154,14 @@ class AsyncShop:
         # Connections hang on their loop, so none is kept.
         self._engine = create_async_engine(url, poolclass=NullPool)
         self.fence = AsyncFence(self._engine, retention_s=retention_s, clock=self.time)
-        asyncio.run(self._make())
+        self.execute(SCHEMA)
 
-    async def _make(self) -> None:
-        async with self._engine.begin() as db:
-            await db.execute(sa.text(SCHEMA))
+    def execute(self, statement: str) -> None:
+        async def execute() -> None:
+            async with self._engine.begin() as db:
+                await db.execute(sa.text(statement))
+
+        asyncio.run(execute())
 
     def order(
         self, req_id: str, item: str = "tea", *, meanwhile: Meanwhile = _nothing, **known: Any

@@ -27,6 +27,7 @@ from fsm_saga.tools.fence.fence import (
 )
 from fsm_saga.tools.fence.passage import FencedCall, Passage, UndoPassage, ask
 from fsm_saga.tools.fence.sqlalchemy_sessions import SqlAlchemySession, check_dialect
+from fsm_saga.tools.fence.transient import is_missing_table
 
 
 class AsyncFence(FenceRules):
@@ -117,6 +118,7 @@ class AsyncFence(FenceRules):
                     session = await self._prepared(connection)
                     status, output = await _run(connection, look, session)
             except OutcomeUnknown as error:
+                self._is_prepared &= not is_missing_table(error)
                 await _wait_or_raise(error, delay_s)
             else:
                 return CheckAnswer.model_validate({"status": status, "output": output})
@@ -162,6 +164,7 @@ class AsyncFence(FenceRules):
                 session = await self._prepared(connection)
                 return await _run(connection, passage.enter, session), session
             except OutcomeUnknown as error:
+                self._is_prepared &= not is_missing_table(error)
                 await _wait_or_raise(error, delay_s)
         raise AssertionError  # pragma: no cover  # the last delay is None, which raises
 
@@ -174,6 +177,7 @@ class AsyncFence(FenceRules):
                     if call.is_first:
                         call.answer = await effect(call)
             except OutcomeUnknown as error:
+                self._is_prepared &= not is_missing_table(error)
                 await _wait_or_raise(error, delay_s)
             else:
                 return call.answer

@@ -19,6 +19,7 @@ from fsm_saga.tools.context import CallContext
 from fsm_saga.tools.fence.passage import FencedCall, Passage, UndoPassage, ask
 from fsm_saga.tools.fence.rows import FenceTable, Session
 from fsm_saga.tools.fence.sessions import Database, OwnConnections, SharedConnection
+from fsm_saga.tools.fence.transient import is_missing_table
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -252,6 +253,7 @@ class Fence(FenceRules):
                         self.table, session, req_id, now=self.clock(), is_fencing=is_fencing
                     )
             except OutcomeUnknown as error:
+                self._is_prepared &= not is_missing_table(error)
                 _wait_or_raise(error, delay_s)
             else:
                 return CheckAnswer.model_validate({"status": status, "output": output})
@@ -300,6 +302,7 @@ class Fence(FenceRules):
                 self._prepare(session)
                 return passage.enter(session)
             except OutcomeUnknown as error:
+                self._is_prepared &= not is_missing_table(error)
                 _wait_or_raise(error, delay_s)
         raise AssertionError  # pragma: no cover  # the last delay is None, which raises
 
@@ -310,6 +313,7 @@ class Fence(FenceRules):
                     if call.is_first:
                         call.answer = effect(call)
             except OutcomeUnknown as error:
+                self._is_prepared &= not is_missing_table(error)
                 _wait_or_raise(error, delay_s)
             else:
                 return call.answer

@@ -26,7 +26,7 @@ from fsm_saga.errors import CallFencedError, CallRefusedError, OutcomeUnknown, P
 from fsm_saga.tools.classify import is_doubtful
 from fsm_saga.tools.context import CallContext
 from fsm_saga.tools.fence.rows import FenceState, FenceTable, Kind, Row, Session
-from fsm_saga.tools.fence.transient import is_worth_repeating
+from fsm_saga.tools.fence.transient import is_missing_table, is_worth_repeating
 from fsm_saga.tools.wording import error_line
 
 
@@ -370,7 +370,11 @@ def _or_doubt(session: Session, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # boundary: each driver has errors of its own
         _roll_back(session)
-        if isinstance(error, _VanishedError) or is_worth_repeating(error):
+        if (
+            isinstance(error, _VanishedError)
+            or is_worth_repeating(error)
+            or is_missing_table(error)
+        ):
             raise retry_later(what, error) from error
         raise OutcomeUnknown(f"{what}: {error_line(error)}") from error
     except BaseException:

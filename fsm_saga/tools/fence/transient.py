@@ -10,6 +10,7 @@ import apsw
 
 # serialization_failure, deadlock_detected, lock_not_available.
 _SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+_UNDEFINED_TABLE = "42P01"
 _SQLITE_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _CHAIN_MAX = 8
 
@@ -24,6 +25,27 @@ def is_worth_repeating(error: BaseException) -> bool:
         False
     """
     return any(_is_race(each) or _is_lost(each) for each in _chain(error))
+
+
+def is_missing_table(error: BaseException) -> bool:
+    """Return whether a table is not there (any more): the database was made anew, for example.
+
+    Example:
+        >>> is_missing_table(sqlite3.OperationalError("no such table: saga_fence"))
+        True
+    """
+    return any(_has_no_table(each) for each in _chain(error))
+
+
+def _has_no_table(error: Any) -> bool:
+    if isinstance(error, sqlite3.OperationalError | apsw.SQLError):
+        return "no such table" in str(error)
+    return _sqlstate(error) == _UNDEFINED_TABLE
+
+
+def _sqlstate(error: Any) -> str | None:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state if isinstance(state, str) else None
 
 
 def _chain(error: BaseException) -> Iterator[Any]:
@@ -43,12 +65,10 @@ def _is_race(error: Any) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(code, int) and code & 0xFF in _SQLITE_CODES:
         return True
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return state in _SQLSTATES
+    return _sqlstate(error) in _SQLSTATES
 
 
 def _is_lost(error: Any) -> bool:
     if getattr(error, "connection_invalidated", False) is True:
         return True
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return isinstance(state, str) and state.startswith(("08", "57P"))
+    return (_sqlstate(error) or "").startswith(("08", "57P"))
