@@ -56,14 +56,15 @@ def _start_undo(work: Work, index: int) -> None:
         error = step.undo_error or step.error or "the step's output is not known"
         error = f"the rollback's parameters cannot be resolved: {error}"
         work.write(r.UndoStuck(at=work.at, step=index, reason="unresolvable", error=error))
-    elif _is_forgotten(spec.action.contract, step.started_at, work.at):
+    elif is_forgotten(spec.action.contract, step.started_at, work.at):
         error = "the tool no longer remembers the call that would be undone"
         work.write(r.UndoStuck(at=work.at, step=index, reason="expired", error=error))
     else:
         start_undo_call(work, index, spec.undo.tool, step.undo_params, call=0, revision=0)
 
 
-def _is_forgotten(contract: ToolContract, started_at: float, now: float) -> bool:
+def is_forgotten(contract: ToolContract, started_at: float, now: float) -> bool:
+    """Return whether an undo of a call first sent then would be taken for the undo of nothing."""
     # Only an undo that goes by the action's req_id, and may be null, depends on the memory.
     return contract.fenced_compensation and not is_remembered(contract, started_at, now)
 
@@ -77,7 +78,7 @@ def may_send_undo(draft: Draft, index: int, now: float) -> bool:
     step = draft.steps[index]
     undo = step.undo or UndoState()
     action = draft.program.steps[index].action.contract
-    if undo.source == "plan" and _is_forgotten(action, step.started_at, now):
+    if undo.source == "plan" and is_forgotten(action, step.started_at, now):
         return False
     call = undo_call_spec(draft, index)
     return not undo.is_doubted or may_resend(call, undo.started_at, now)

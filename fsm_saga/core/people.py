@@ -12,6 +12,7 @@ from typing import cast
 from fsm_saga.core import events as e
 from fsm_saga.core import records as r
 from fsm_saga.core.backward import (
+    is_forgotten,
     may_send_undo,
     start_undo_call,
     undo_of,
@@ -60,7 +61,10 @@ def _choices(draft: Draft, index: int, at: float) -> tuple[str, ...]:
             if undo is not None and undo.calls and may_send_undo(draft, index, at):
                 found.append(RETRY)
             found += [SETTLED, CALLS]
-            if undo is not None and undo.stuck_reason == "unresolvable" and spec.undo is not None:
+            lacks_output = undo is not None and undo.stuck_reason == "unresolvable"
+            # An undo that goes by a req_id which its tool has forgotten would be null.
+            is_null = is_forgotten(spec.action.contract, step.started_at, at)
+            if lacks_output and spec.undo is not None and not is_null:
                 found.append(OUTPUT)
             return tuple(found)
         case StepStatus.DOUBTFUL:

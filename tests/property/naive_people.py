@@ -56,7 +56,11 @@ class NaiveWithPeople(Naive):
             is_safe = not step["undo"]["doubted"] or self.may_repeat_undo(i)
             if is_safe and self.undo_still_bites(i):
                 found.add("retry")
-        if step["wants_output"] and self.plan[i].has_undo:
+        contract = self.plan[i].contract
+        is_null = contract.fenced_compensation and not self.remembers(
+            contract.retention_s, step["since"]
+        )
+        if step["wants_output"] and self.plan[i].has_undo and not is_null:
             found.add("output")
         return found
 

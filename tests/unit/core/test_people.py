@@ -130,6 +130,16 @@ def test_an_undo_that_is_forgotten_is_not_tried_again() -> None:
     assert "retry" not in choices(play.saga, 0, at=61.0)
 
 
+def test_an_output_is_not_taken_for_an_undo_that_would_be_null() -> None:
+    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub", "a fenced retention=60")
+    play.bad(1)
+    assert "output" in choices(play.saga, 0, at=59.0)
+    assert choices(play.saga, 0, at=61.0) == ("settled", "calls")
+    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub", "a retention=60")
+    play.bad(1)
+    assert "output" in choices(play.saga, 0, at=61.0), "an undo by the output alone still counts"
+
+
 def test_nothing_is_offered_for_steps_that_need_no_answer() -> None:
     assert offered(passed(), 1) == ()
     assert offered(stuck(), 2) == ()
