@@ -27,6 +27,7 @@ COMMANDS = (
     Listed("run", "run", "Run a plan until it is done, undone, or a person is asked."),
     Listed("resume", "resume", "Finish every saga that is unfinished in the store."),
     Listed("verify", "verify", "Try every way in which a plan can go; prove that it ends well."),
+    Listed("simulate", "simulate", "Run a plan under faults, on played tools: how it can end."),
     Listed("diagram", "diagram", "Draw a plan, a saga or one of the two state machines."),
     Listed("list", "listing", "List the sagas of the store."),
     Listed("show", "show", "Show one saga: its state, its steps, what a person is asked."),

@@ -67,6 +67,16 @@ def planned_of_file(
         PlanError: With everything that is wrong with the plan.
         ToolsError: If the tools cannot be used.
     """
+    plan, catalogue = plan_of_file(path, specs, is_assumed=is_assumed, certificates=certificates)
+    program = compile_plan(plan, declare(plan, catalogue), is_open=is_open)
+    standings = {step.action.tool: catalogue[step.action.tool].standing for step in program.steps}
+    return Planned(program, None if certificates is None else standings)
+
+
+def plan_of_file(
+    path: str, specs: Sequence[str], *, is_assumed: bool, certificates: Certificates | None = None
+) -> tuple[Plan, Mapping[str, ToolFacts]]:
+    """Return the plan in a file, checked, and what its tools declare. See ``planned_of_file``."""
     catalogue: Mapping[str, ToolFacts] = (
         AssumedTools()
         if is_assumed
@@ -74,9 +84,7 @@ def planned_of_file(
     )
     plan, _graph = read_plan(read_input(path, "Plan"), catalogue)
     note_outdated(plan, catalogue)
-    program = compile_plan(plan, declare(plan, catalogue), is_open=is_open)
-    standings = {step.action.tool: catalogue[step.action.tool].standing for step in program.steps}
-    return Planned(program, None if certificates is None else standings)
+    return plan, catalogue
 
 
 def note_outdated(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> None:
