@@ -6,6 +6,7 @@ from tests.fuzz.asked import Answers, StoreUrls, Words
 from tests.fuzz.outputs import ToolOutputs
 from tests.fuzz.plans import LateCalls, PlanMappings, PlanTexts
 from tests.fuzz.stored import StoredJournals, StoredRecords
+from tests.fuzz.submitted import Submissions
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, type[Target]] = {
@@ -13,6 +14,7 @@ TARGETS: dict[str, type[Target]] = {
     for target in (
         PlanTexts,
         PlanMappings,
+        Submissions,
         LateCalls,
         ToolOutputs,
         StoredRecords,
