@@ -39,6 +39,12 @@ _IO_WORDS = {
 }
 
 
+def is_failed_sync(error: apsw.Error) -> bool:
+    """Return True if a disk was asked to make something durable and did not."""
+    code = getattr(error, "extendedresult", 0)  # apsw sets it and does not declare it
+    return code in (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
+
+
 def words_for(error: apsw.Error, *, errno: int = 0) -> str:
     """Return in plain words what went wrong; ``errno`` is the system's number, if it gave one."""
     cause = f": {os.strerror(errno)}" if errno else ""

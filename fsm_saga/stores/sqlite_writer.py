@@ -2,9 +2,9 @@
 
 Not for two threads at once; ``GroupCommit`` sees to that. A connection on which anything failed
 is closed and never used again: after a failed fsync the pages in memory and on the disk may differ
-and nobody can tell (what Postgres learned in 2018). The next use opens a fresh one, which first
-makes sure that this writer still leads, then commits a mark: from then on the fate of what had
-failed is settled for good, so a caller that reads back reads what will stay.
+and nobody can tell. The next use opens a fresh one, which writes the log again if a sync failed
+(``sqlite_log`` says why), makes sure that this writer still leads, then commits a mark: from then
+on the fate of what had failed is settled for good, so a caller that reads back reads what stays.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from fsm_saga.ports import Command
 from fsm_saga.stores.codec import encode_object
 from fsm_saga.stores.group_commit import RowRefusedError, WriterBusyError
 from fsm_saga.stores.refusals import check_command, conflict, fenced, is_text, no_command, not_final
-from fsm_saga.stores.sqlite_faults import ROW_ERRORS, unavailable
+from fsm_saga.stores.sqlite_faults import ROW_ERRORS, is_failed_sync, unavailable
+from fsm_saga.stores.sqlite_log import write_log_again
 from fsm_saga.stores.sqlite_reader import PENDING_COMMANDS, commands_of
 from fsm_saga.stores.sqlite_rows import AppendRow
 from fsm_saga.stores.sqlite_schema import open_for_writing
@@ -77,6 +78,8 @@ class JournalWriter:
         self._connection: apsw.Connection | None = None
         self._has_commands = True
         self._data_version = -1
+        # What the process before us left may be the work of a disk that failed under it.
+        self._is_log_suspect = True
 
     @property
     def is_open(self) -> bool:
@@ -104,7 +107,18 @@ class JournalWriter:
         self._connection = connection
         self._execute = connection.cursor().execute
         self._data_version, self._has_commands = -1, True
+        if self._is_log_suspect:
+            self._write_log_again(connection)
         self.transact(self._claim if self.epoch == 0 else self._mark_reopened)
+
+    def _write_log_again(self, connection: apsw.Connection) -> None:
+        try:
+            connection.set_busy_timeout(BUSY_WAIT_MS)
+            write_log_again(connection, self._path)
+        except apsw.Error as error:
+            raise self._failed(error, doing="making its log durable") from error
+        connection.set_busy_timeout(0)
+        self._is_log_suspect = False
 
     def _claim(self) -> None:
         epoch: int = self._execute(_EPOCH).get
@@ -328,6 +342,7 @@ class JournalWriter:
 
     def _failed(self, error: apsw.Error, *, doing: str) -> StoreError:
         errno = self._connection.system_errno if self._connection is not None else 0
+        self._is_log_suspect |= is_failed_sync(error)
         self.abandon()
         return unavailable(self._path, error, doing=doing, errno=errno)
 

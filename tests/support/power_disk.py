@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -35,12 +35,15 @@ class RecordingDisk(apsw.VFS):
 
     Attributes:
         actions: What happened, in order.
+        may_sync: Asked before each sync of a file; where it says no, the sync fails, and what was
+            written before may never reach the disk although it can still be read.
     """
 
     BASE = "unix"
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
+        self.may_sync: Callable[[str], bool] = lambda file: True
         super().__init__("recording-disk", self.BASE, makedefault=True)
 
     def note(self, note: object) -> None:
@@ -74,6 +77,11 @@ class RecordingFile(apsw.VFSFile):
         super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
+        if not self._disk.may_sync(self._file):
+            self._disk.actions.append(Action("failed sync", self._file))
+            error = apsw.IOError("made by the test")
+            error.extendedresult = apsw.SQLITE_IOERR_FSYNC  # type: ignore[attr-defined]
+            raise error
         super().xSync(flags)
         # After it is done: before that it promises nothing.
         self._disk.actions.append(Action("sync", self._file))
@@ -155,6 +163,9 @@ def _note(files: dict[str, _File], action: Action, *, believes_syncs: bool) -> N
             file.pending.clear()
         case "sync":
             pass
+        case "failed sync":
+            # The system takes the pages for clean: a later sync does not write them again.
+            file.pending.clear()
         case _:
             file.pending.append(action)
 

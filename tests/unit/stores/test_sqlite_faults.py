@@ -7,7 +7,7 @@ import errno
 import apsw
 import pytest
 
-from fsm_saga.stores.sqlite_faults import unavailable, words_for
+from fsm_saga.stores.sqlite_faults import is_failed_sync, unavailable, words_for
 
 
 def io_error(code: int) -> apsw.IOError:
@@ -46,3 +46,10 @@ def test_the_error_for_callers_says_what_is_unknown_and_what_to_do() -> None:
     assert error.facts == {"path": "/tmp/x.db", "reason": "the disk is full"}  # noqa: S108
     assert "while committing: the disk is full" in str(error)
     assert "read back first" in str(error)
+
+
+def test_only_a_failed_sync_casts_doubt_on_what_was_written_before() -> None:
+    assert is_failed_sync(io_error(apsw.SQLITE_IOERR_FSYNC))
+    assert is_failed_sync(io_error(apsw.SQLITE_IOERR_DIR_FSYNC))
+    assert not is_failed_sync(io_error(apsw.SQLITE_IOERR_WRITE))
+    assert not is_failed_sync(apsw.FullError("x"))
