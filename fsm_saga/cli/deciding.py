@@ -79,7 +79,7 @@ def decide_about(decision: Decision, *, as_json: bool) -> int:
     stopped = stopped_text(store=decision.store, tools=decision.specs)
     with open_progress(as_json=as_json) as progress:
         carried, view = run_async(_Carrying(decision, tools, progress).run(), when_stopped=stopped)
-    message = _message(decision, carried)
+    message = _message(decision, carried, view.note)
     if as_json:
         print_json({**view.as_json(), "decision": str(carried), "message": message})
         return 0
@@ -89,9 +89,9 @@ def decide_about(decision: Decision, *, as_json: bool) -> int:
     return 0
 
 
-def _message(decision: Decision, carried: Carried) -> str:
+def _message(decision: Decision, carried: Carried, note: str) -> str:
     if carried is Carried.DONE:
-        return ""
+        return f"{note[:1].upper()}{note[1:]}." if note else ""
     resume = typed("resume", store=decision.store, tools=decision.specs or ["MODULE_OR_FILE"])
     if carried is Carried.RECORDED:
         return f"The decision is recorded; `{resume}` goes on with the saga."
@@ -133,7 +133,8 @@ class _Carrying:
                 answer = await _answer_to(store, number, patience_s=LOCK_POLL_S)
                 if answer is not None:
                     _check_accepted(answer)
-                    return Carried.DONE, view_of(await self._stored(store))
+                    note = str(answer.get("message") or "")
+                    return Carried.DONE, SagaView(await self._stored(store), note=note)
                 if time.monotonic() >= give_up_at:
                     return Carried.LEFT, view_of(await self._stored(store))
 
@@ -149,10 +150,13 @@ class _Carrying:
             await commands_served(engine, {self._saga_id})
             if number is None:
                 with self._doubted():
-                    await engine.answer(self._saga_id, self._answer)
+                    note = (await engine.answer(self._saga_id, self._answer)).note
             else:
-                _check_accepted(await engine.store.command_answer(number) or {})
-            return Carried.DONE, (await wait_for_rest(engine, [self._saga_id]))[0]
+                answer = await engine.store.command_answer(number) or {}
+                _check_accepted(answer)
+                note = str(answer.get("message") or "")
+            rested = (await wait_for_rest(engine, [self._saga_id]))[0]
+            return Carried.DONE, SagaView(rested.saga, note=note)
 
     async def _without_tools(self, engine: Engine, number: int | None) -> tuple[Carried, SagaView]:
         """Record the decision if it calls for no tool, else leave it in the store."""
@@ -160,7 +164,9 @@ class _Carrying:
         if number is None:
             before = await commands_for(engine, {self._saga_id})
             with self._doubted():
-                await engine.answer(self._saga_id, self._answer)
+                answered = await engine.answer(self._saga_id, self._answer)
+            if answered.note:
+                return Carried.DONE, answered
             if len(await commands_for(engine, {self._saga_id})) == len(before):
                 carried = Carried.RECORDED
         return carried, await engine.get(self._saga_id)

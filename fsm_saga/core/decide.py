@@ -23,6 +23,7 @@ from fsm_saga.core.backward import (
     undo_of,
     undo_succeeded,
 )
+from fsm_saga.core.draft import Draft
 from fsm_saga.core.due import (
     do_what_is_due,
     is_in_flight,
@@ -311,11 +312,26 @@ def _cancel_asked(work: Work, event: e.CancelAsked) -> None:
     if draft.stop is not None or draft.state.phase is Phase.COMPENSATING:
         work.note = verdict.reason or "the saga was already asked to stop"
         return
+    if draft.state.phase is Phase.NEEDS_HUMAN and _is_going_back_for_good(draft):
+        work.note = "the saga is already going back, and waits for what a person is asked"
+        return
     work.write(r.CancelRequested(at=work.at, by=event.by, note=event.note))
     if is_undecided:
         work.note = "a step that cannot be undone is under way; its outcome decides"
     elif draft.state.phase is Phase.PENDING:
         work.move(SagaEvent.CANCELLED, cause="cancelled")
+
+
+def _is_going_back_for_good(draft: Draft) -> bool:
+    """True when no answer of a person lets the saga go forward again: only a doubt can be lifted.
+
+    Asked while a person is asked and the way back is open.
+    """
+    if draft.was_undone or draft.stuck:
+        return True
+    return any(
+        draft.steps[index].status is not StepStatus.DOUBTFUL for index in bits(draft.failing)
+    )
 
 
 def _plan_grown(work: Work, event: e.PlanGrown) -> None:

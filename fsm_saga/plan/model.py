@@ -71,8 +71,8 @@ class Retry(_Part):
     delay_s: DelaySeconds = Field(
         default=1.0,
         description=(
-            "Seconds before the second attempt; the wait doubles from there. Each wait is shortened "
-            "at random by up to half, so that what failed together does not come back together."
+            "Seconds before the second attempt; the wait doubles from there. Each wait is shortened"
+            " at random by up to half, so that what failed together does not come back together."
         ),
     )
     delay_s_max: DelaySeconds | None = Field(

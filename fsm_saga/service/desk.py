@@ -14,6 +14,7 @@ from fsm_saga.core.decide import decide
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
+from fsm_saga.core.work import Decision
 from fsm_saga.errors import FsmSagaError, PlanError, StoreError, UnknownSagaError
 from fsm_saga.plan.lint import check_calls
 from fsm_saga.plan.model import Plan
@@ -44,11 +45,11 @@ class Desk:
         self._preparer = preparer
         self._allowed = allowed
 
-    async def answer(self, saga_id: str, answer: Answer) -> Saga:
-        """Carry out an answer and return the saga as it is then.
+    async def answer(self, saga_id: str, answer: Answer) -> Decision:
+        """Carry out an answer and return what was decided, with the saga as it is then.
 
         If that needs tools which are not at hand, the answer is left in the store for the next
-        coordinator that has them, and the saga is returned as it still is.
+        coordinator that has them, and the saga comes back as it still is.
 
         Raises:
             UnknownSagaError: If there is no such saga.
@@ -64,9 +65,8 @@ class Desk:
                 return await self._answer_without_tools(saga, answer)
             driver = await self._coordinator.take_up(saga_id)
             if driver is None:
-                return await self.stored(saga_id)
-        decision = await driver.command(await self._event(driver.saga, answer))
-        return decision.saga
+                return Decision(saga=await self.stored(saga_id), records=(), effects=())
+        return await driver.command(await self._event(driver.saga, answer))
 
     async def _event(self, saga: Saga, answer: Answer) -> e.Event:
         at = self._clock.now()
@@ -83,13 +83,13 @@ class Desk:
             return answer_event(saga, answer, at=at, calls=checked, catalogue=self._catalogue)
         return answer_event(saga, answer, at=at)
 
-    async def _answer_without_tools(self, saga: Saga, answer: Answer) -> Saga:
+    async def _answer_without_tools(self, saga: Saga, answer: Answer) -> Decision:
         decision = decide(saga, await self._event(saga, answer))
         if any(isinstance(effect, CallTool) for effect in decision.effects):
             await self._store.post_command(
                 Command(saga_id=saga.saga_id, kind=answer.kind, body=answer.as_json())
             )
-            return saga
+            return Decision(saga=saga, records=(), effects=())
         if decision.records:
             await self._store.append(
                 Append(
@@ -99,7 +99,7 @@ class Desk:
                     head=head_of(decision.saga),
                 )
             )
-        return decision.saga
+        return decision
 
     async def stored(self, saga_id: str) -> Saga:
         """Return a saga as the store has it.
@@ -165,14 +165,26 @@ class Desk:
                 saga = await self.stored(command.saga_id)
                 if not saga.state.is_final and self.missing_tools(saga):
                     return None
-            saga = await self.answer(command.saga_id, answer)
+            decision = await self.answer(command.saga_id, answer)
         except PlanError as error:
             problems = [problem.as_json() for problem in error.problems]
             return {"ok": False, "code": error.code, "message": str(error), "problems": problems}
         except FsmSagaError as error:
             return {"ok": False, "code": error.code, "message": str(error)}
-        outcome = None if saga.outcome is None else str(saga.outcome)
-        return {"ok": True, "message": "", "state": str(saga.state), "outcome": outcome}
+        saga = decision.saga
+        return {
+            "ok": True,
+            "message": remark_on(decision),
+            "state": str(saga.state),
+            "outcome": None if saga.outcome is None else str(saga.outcome),
+        }
+
+
+def remark_on(decision: Decision) -> str:
+    """Return what whoever decided is to be told beside the saga; mostly nothing."""
+    if not decision.note:
+        return ""
+    return decision.note if decision.records else f"nothing was changed: {decision.note}"
 
 
 def plan_grown(prepared: Prepared, *, base: Plan, at: float) -> e.PlanGrown:

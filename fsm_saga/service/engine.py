@@ -30,7 +30,7 @@ from fsm_saga.machine.compile import compile_plan
 from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Clock, Head, Store, ToolRunner
 from fsm_saga.service.answers import Answer
-from fsm_saga.service.desk import Desk, plan_grown
+from fsm_saga.service.desk import Desk, plan_grown, remark_on
 from fsm_saga.service.growing import GrowingSaga
 from fsm_saga.service.preparing import Prepared, Preparer
 from fsm_saga.service.undoing import UndoPlan, undo_id, undo_plan
@@ -340,7 +340,8 @@ class Engine:
 
     async def answer(self, saga_id: str, answer: Answer) -> SagaView:
         """Carry out what a person or a planner decided about a saga. See ``Desk.answer``."""
-        return view_of(await self.desk.answer(saga_id, answer))
+        decision = await self.desk.answer(saga_id, answer)
+        return SagaView(decision.saga, note=remark_on(decision))
 
     async def undo(
         self, saga_id: str, *, is_partial: bool = False, is_dry_run: bool = False

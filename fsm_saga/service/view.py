@@ -37,13 +37,19 @@ class StepView:
 
 
 class SagaView:
-    """One saga as shown. Everything is read from the saga when it is asked for."""
+    """One saga as shown. Everything is read from the saga when it is asked for.
 
-    __slots__ = ("saga",)
+    Attributes:
+        saga: The saga.
+        note: Why nothing, or less than asked, came of the decision after which it is shown.
+    """
 
-    def __init__(self, saga: Saga) -> None:
+    __slots__ = ("note", "saga")
+
+    def __init__(self, saga: Saga, *, note: str = "") -> None:
         """Show ``saga``."""
         self.saga = saga
+        self.note = note
 
     def __repr__(self) -> str:
         return f"SagaView({self.saga_id!r}, {self.state}, outcome={self.outcome})"

@@ -178,6 +178,31 @@ def test_a_saga_that_has_ended_takes_no_decision(desk: Desk) -> None:
     assert desk.show()["state"] == "DONE"
 
 
+@pytest.mark.parametrize("has_tools", [True, False])
+def test_a_cancellation_that_changes_nothing_says_so_and_writes_nothing(
+    stuck: Desk, has_tools: bool
+) -> None:
+    before = stuck.show()
+    text = decide(stuck, "cancel", *BY, has_tools=has_tools)
+    as_json = decide(stuck, "cancel", *BY, "--json", has_tools=has_tools)
+
+    assert (text.code, as_json.code) == (0, 0)
+    said = (
+        "Nothing was changed: the saga is already going back, and waits for what a person is asked."
+    )
+    assert said in text.out
+    assert as_json.json["message"] == said
+    assert stuck.show() == before
+
+
+async def test_a_running_process_says_that_a_cancellation_changes_nothing(stuck: Desk) -> None:
+    ended, saga = await beside_a_writer(stuck, "cancel", *BY, "--json")
+
+    assert ended.code == 0
+    assert ended.json["message"].startswith("Nothing was changed: the saga is already going back")
+    assert saga.state == "NEEDS_HUMAN"
+
+
 def test_an_unknown_saga_makes_no_store(desk: Desk) -> None:
     ended = decide(desk, "cancel", "--json")
 
@@ -206,6 +231,7 @@ def test_steps_that_are_refused_change_nothing(waiting: Desk, text: str) -> None
     ended = decide(waiting, "amend", waiting.write("more.json", text), "--json")
 
     assert ended.code == 2
+    assert [p["code"] for p in ended.json["problems"]] == ["no-steps"] or text != "[]"
     assert waiting.show()["steps"] == before["steps"]
 
 

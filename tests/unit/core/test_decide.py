@@ -470,6 +470,29 @@ def test_past_the_pivot_and_at_the_end_nothing_is_cancelled() -> None:
         play.cancel()
 
 
+@pytest.mark.parametrize("why", ["stuck", "undone", "semantic", "refused beside a doubt"])
+def test_a_saga_that_asks_a_person_on_its_way_back_is_not_told_to_go_back(why: str) -> None:
+    match why:
+        case "stuck" | "undone":
+            play = Play("1 a / ua ; undo-retry=1\n2 b / ub")
+            play.ok(1)
+            play.rejected(2)
+            play.rejected(1, direction=UNDO)
+        case "semantic":
+            play = Play('1 a / "write to them"\n2 b / ub')
+            play.ok(1)
+            play.rejected(2)
+        case _:
+            play = Play("1 a / ua ; retry=1 after=-\n2 b / ub ; retry=1 after=-")
+            play.unknown(1)
+            play.rejected(2)
+    assert play.state == "NEEDS_HUMAN"
+    play.cancel()
+    assert play.written == []
+    assert "already going back" in play.last.note
+    assert play.saga.stop is None
+
+
 def test_a_saga_that_asks_a_person_can_be_told_to_go_back() -> None:
     play = Play("1 a / ua ; retry=1\n2 b / ub")
     play.unknown(1)
