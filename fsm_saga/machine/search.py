@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Phase, StepStatus
-from fsm_saga.machine.explore import Arc, Config, Made, Space
+from fsm_saga.machine.explore import Space
 from fsm_saga.machine.moves import Way
+from fsm_saga.machine.nodes import Arc, Config, Made
 from fsm_saga.machine.properties import Finding, code_of_claim, judge_claim, judge_outcome
 
 

@@ -21,7 +21,8 @@ from fsm_saga.core import people
 from fsm_saga.core.decide import decide
 from fsm_saga.core.program import CallSpec, Program, RetryRule
 from fsm_saga.core.states import Phase, StepStatus
-from fsm_saga.machine.explore import Decide, Reduction, Space
+from fsm_saga.machine.canonical import Reduction
+from fsm_saga.machine.explore import Decide, Space
 from fsm_saga.machine.facts import StepFacts, coverage_of, facts_of
 from fsm_saga.machine.normal import NOW
 from fsm_saga.machine.properties import PROPERTIES

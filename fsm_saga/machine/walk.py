@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fsm_saga.core import events as e
-from fsm_saga.machine.explore import Arc, Config, Late, Made, Space
+from fsm_saga.machine.explore import Space
 from fsm_saga.machine.moves import Move, Way
+from fsm_saga.machine.nodes import Arc, Config, Late, Made
 from fsm_saga.machine.properties import Finding
 from fsm_saga.machine.search import Found, Judge, PathStep
 

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from fsm_saga.core.program import Program
-from fsm_saga.machine.explore import Reduction
+from fsm_saga.machine.canonical import Reduction
 from fsm_saga.machine.verify import verify_program
 from tests.modelcheck.programs import Needs, Step, make_program
 

@@ -16,8 +16,10 @@ import pytest
 from fsm_saga.core import events as e
 from fsm_saga.core.program import Program
 from fsm_saga.core.states import Phase
-from fsm_saga.machine.explore import Arc, Config, Made, Reduction, Space
+from fsm_saga.machine.canonical import Reduction
+from fsm_saga.machine.explore import Space
 from fsm_saga.machine.ledger import StepWorld
+from fsm_saga.machine.nodes import Arc, Config, Made
 from fsm_saga.machine.search import Search
 from fsm_saga.machine.verify import bounded
 from tests.modelcheck.mixes import BACKWARD, PIVOTS

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.core.program import Program
-from fsm_saga.machine.explore import Config, Decide, Reduction, Space
+from fsm_saga.machine.canonical import Reduction
+from fsm_saga.machine.explore import Decide, Space
 from fsm_saga.machine.ledger import StepWorld
+from fsm_saga.machine.nodes import Config
 from fsm_saga.machine.search import Search
 from fsm_saga.machine.verify import verify_program
 from tests.modelcheck.mixes import BACKWARD
@@ -55,7 +57,7 @@ def test_a_search_of_one_mirror_image_sees_all(name: str) -> None:
     found = search.run()
     raw = everything(space)
     assert found.is_exhaustive
-    assert {space.mirrored(config)[0] for config in raw} == set(search.configs)
+    assert {space.canonical(config)[0] for config in raw} == set(search.configs)
     assert (len(raw) > found.configurations) == (name != "unlike steps")
 
 

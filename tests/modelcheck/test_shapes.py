@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsm_saga.machine.explore import Reduction
+from fsm_saga.machine.canonical import Reduction
 from tests.modelcheck.programs import COMPENSATABLE, dag_shapes
 from tests.modelcheck.searching import Case, Result, unproven, verify_all
 

@@ -11,7 +11,7 @@ from fsm_saga.core.contract import ToolContract as Promises
 from fsm_saga.core.decide import decide
 from fsm_saga.core.program import Program
 from fsm_saga.core.states import DoubtExit
-from fsm_saga.machine.explore import Reduction
+from fsm_saga.machine.canonical import Reduction
 from fsm_saga.machine.properties import PROPERTIES
 from fsm_saga.machine.verify import Verification, verify_program
 from tests.modelcheck.mixes import BACKWARD, PIVOTS
