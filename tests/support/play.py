@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from msgspec.structs import replace
+from msgspec import convert
+from msgspec.structs import asdict, replace
 
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
@@ -22,6 +23,7 @@ from fsm_saga.core.states import Direction
 from fsm_saga.core.work import Decision
 from fsm_saga.machine.compile import compile_plan, declare
 from fsm_saga.plan.model import Plan
+from fsm_saga.stores.codec import CODEC
 from tests.support.plans import catalogue_of, plan_of, steps_of
 
 DO, UNDO, CHECK = Direction.DO, Direction.UNDO, Direction.CHECK
@@ -67,6 +69,7 @@ class Play:
     def give(self, event: e.Event) -> Decision:
         """Decide the event; hold the decision against the fold; keep what follows."""
         decision = decide(self.saga, event)
+        _check_types(decision, event)
         self.journal += decision.records
         if decision.records:
             folded = read_saga(self.journal)[0]
@@ -216,6 +219,16 @@ class Play:
 
     def _answer(self, step_id: int | str) -> dict[str, Any]:
         return {"at": self.at, "step": self.spec(step_id).index, "by": "ann", "note": "seen"}
+
+
+def _check_types(decision: Decision, event: e.Event) -> None:
+    """Whatever is written comes back from a store as it was, and says when it was decided."""
+    for record in decision.records:
+        assert record.at == event.at
+        (read,) = CODEC.decode(CODEC.encode((record,)))
+        assert read == record
+    for effect in decision.effects:
+        assert convert(asdict(effect), type(effect)) == effect
 
 
 def _body(plan: Plan) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from fsm_saga.core import table as table_module
 from fsm_saga.core.guards import GUARDS, Facts, WayBack
 from fsm_saga.core.program import Shape
 from fsm_saga.core.states import (
@@ -58,6 +60,18 @@ def test_there_is_an_answer_to_every_event_in_every_state(shape: Shape) -> None:
 def test_what_happens_otherwise_is_said_for_each_phase_and_event() -> None:
     assert set(OTHERWISE) == set(itertools.product(Phase, SagaEvent))
     assert all(verdict.kind is not VerdictKind.MOVE for verdict in OTHERWISE.values())
+
+
+def test_each_answer_that_is_no_move_reads_as_written_down() -> None:
+    """The reasons are shown to people. The table is made anew, not read as it was imported."""
+    made = table_module._otherwise()
+    assert made == OTHERWISE
+    lines = [
+        f"{phase:<12} {event:<21} {made[phase, event].kind.value:<6} {made[phase, event].reason}"
+        for phase, event in itertools.product(Phase, SagaEvent)
+    ]
+    assert lines == Path(__file__).with_name("otherwise.txt").read_text("utf-8").splitlines()
+    assert all(verdict.target is None for verdict in made.values())
 
 
 def kinds(event: SagaEvent) -> dict[Phase, VerdictKind]:

@@ -51,7 +51,7 @@ def grpc_error(name: str) -> Exception:
     return foreign("grpc.aio", "AioRpcError", "RpcError", code=lambda: SimpleNamespace(name=name))
 
 
-def botocore_error(status: int) -> Exception:
+def botocore_error(status: float) -> Exception:
     metadata = {"ResponseMetadata": {"HTTPStatusCode": status}}
     return foreign("botocore.exceptions", "ClientError", response=metadata)
 
@@ -127,6 +127,7 @@ DOUBTFUL = [
     foreign("stripe", "APIError", "StripeError", http_status=500),
     foreign("botocore.exceptions", "ReadTimeoutError", "HTTPClientError"),
     botocore_error(503),
+    botocore_error(404.0),
     grpc_error("UNAVAILABLE"),
     grpc_error("DEADLINE_EXCEEDED"),
     grpc_error("UNKNOWN"),
@@ -134,6 +135,9 @@ DOUBTFUL = [
     foreign("redis.exceptions", "ConnectionError", "RedisError"),
     foreign("psycopg", "OperationalError", "DatabaseError", sqlstate=None),
     foreign("psycopg", "OperationalError", "DatabaseError", sqlstate="57P01"),
+    foreign("psycopg", "OperationalError", "DatabaseError", sqlstate="08006"),
+    foreign("psycopg2", "OperationalError", "DatabaseError", pgcode="57P01"),
+    foreign("psycopg2", "OperationalError", "DatabaseError"),
     foreign("asyncpg.exceptions", "ConnectionDoesNotExistError", "PostgresConnectionError"),
     foreign("sqlalchemy.exc", "OperationalError", "DBAPIError", orig=TimeoutError()),
     foreign("sqlalchemy.exc", "InternalError", "DBAPIError", connection_invalidated=True),
@@ -163,6 +167,11 @@ REFUSED = [
     OSError("without a number"),
     sqlite3.OperationalError("no such table"),
     subprocess.CalledProcessError(1, "cmd"),
+    subprocess.CalledProcessError(0, "cmd"),
+    foreign("subprocess", "CalledProcessError"),
+    foreign("urllib.error", "URLError"),
+    foreign("sqlalchemy.exc", "StatementError", "DBAPIError"),
+    foreign("psycopg2", "SerializationFailure", "OperationalError", pgcode="40001"),
     http.client.InvalidURL("m"),
     urllib.error.URLError("unknown url type"),
     urllib.error.URLError(FileNotFoundError(errno.ENOENT, "m")),
@@ -180,6 +189,7 @@ REFUSED = [
     botocore_error(400),
     grpc_error("INVALID_ARGUMENT"),
     grpc_error("ALREADY_EXISTS"),
+    foreign("grpc", "RpcError", code=SimpleNamespace(name="NOT_FOUND")),
     foreign("google.api_core.exceptions", "NotFound", "GoogleAPICallError", code=404),
     foreign("psycopg", "SerializationFailure", "OperationalError", sqlstate="40001"),
     foreign("sqlalchemy.exc", "IntegrityError", "DBAPIError", orig=sqlite3.IntegrityError()),
@@ -209,6 +219,12 @@ def test_an_error_made_of_a_time_out_is_as_doubtful_as_the_time_out() -> None:
     raised_meanwhile = SeatTakenError()
     raised_meanwhile.__context__ = TimeoutError()
     assert is_doubtful(raised_meanwhile)
+
+
+def test_an_error_made_of_a_refusal_is_a_refusal() -> None:
+    translated = SeatTakenError()
+    translated.__cause__ = KeyError("seat")
+    assert not is_doubtful(translated)
 
 
 def test_from_none_and_a_declaration_cut_the_chain() -> None:

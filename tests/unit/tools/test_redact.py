@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from fsm_saga.tools import redact
 from fsm_saga.tools.redact import REDACTED, may_hold_secret, redact_json, redact_text
 
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAK\n-----END RSA PRIVATE KEY-----"
@@ -114,3 +116,19 @@ def test_the_quick_look_sees_every_secret_name() -> None:
     for name in ("passphrase", "passwd", "privateKey", "set-cookie", "refresh_token", "apikey"):
         assert may_hold_secret(json.dumps({name: "abc"}).encode())
     assert not may_hold_secret(b'{"order_id":"FL-17","lands_at":"11:45"}')
+
+
+def test_a_name_is_secret_up_to_its_longest_and_only_if_it_is_a_text() -> None:
+    longest, longer = "_" * 32 + "password", "_" * 33 + "password"
+    assert redact_json({longest: "abc", longer: "abc"}) == {longest: REDACTED, longer: "abc"}
+    assert redact_json({1: "abc", None: "abc"}) == {1: "abc", None: "abc"}
+
+
+def test_a_rule_has_its_pattern_its_flags_and_what_stands_in() -> None:
+    """The rules are made when the module is imported; here one is made anew."""
+    rule = redact._rule(r"(?P<keep>k=).x", "k=", "q=", keep=True, flags=re.DOTALL)
+    assert rule.needles == ("k=", "q=")
+    assert rule.pattern == re.compile(r"(?P<keep>k=).x", re.DOTALL)
+    assert rule.pattern.sub(rule.replacement, "a k=\nx b") == f"a k={REDACTED} b"
+    rule = redact._rule("x.y")
+    assert (rule.pattern, rule.replacement, rule.needles) == (re.compile("x.y"), REDACTED, ())

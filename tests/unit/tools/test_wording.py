@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, validate_call
 from pydantic_core import PydanticCustomError
 
 from fsm_saga.errors import OutcomeUnknown
@@ -122,4 +122,58 @@ def test_only_the_first_problems_are_told_and_the_rest_counted() -> None:
         TypeAdapter(list[int]).validate_python(["x"] * 9)
     line = validation_line(caught.value, may_quote=True)
     assert line.count("valid integer") == 5
-    assert line.endswith("and 4 more")
+    assert line.endswith("; and 4 more")
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(list[int]).validate_python(["x"] * 5)
+    line = validation_line(caught.value, may_quote=True)
+    assert line.count("valid integer") == 5
+    assert "more" not in line
+
+
+def told(declared: Any, value: Any, *, may_quote: bool = False) -> str:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(declared).validate_python(value)
+    return validation_line(caught.value, may_quote=may_quote)
+
+
+class Strict(BaseModel, extra="forbid"):
+    name: str
+    inner: list[Passenger] = []
+
+
+def book(name: str) -> None:
+    """Called through pydantic, which then says what an argument lacks."""
+
+
+def test_a_line_as_long_as_may_be_is_not_cut() -> None:
+    assert clean_line("x" * ERROR_CHARS_MAX) == "x" * ERROR_CHARS_MAX
+    assert clean_line("abcdef", chars_max=5) == "ab..."
+
+
+def test_what_lacks_and_what_is_too_much_is_said_in_our_own_words() -> None:
+    assert told(Strict, {"n": 1}) == "name: is missing; n: is not declared"
+    with pytest.raises(ValidationError) as caught:
+        validate_call(book)(title="x")  # type: ignore[call-arg]
+    line = validation_line(caught.value, may_quote=False)
+    assert line == "name: is missing; title: is not declared"
+
+
+def test_a_place_is_a_path_in_which_data_do_not_show() -> None:
+    people = [{"name": "Ann", "age": 1}, {"name": "Bob"}]
+    assert told(Strict, {"name": "x", "inner": people}) == "inner.1.age: is missing"
+    longest, longer = "n" * 40, "n" * 41
+    wrong = "Input should be a valid integer, unable to parse string as an integer"
+    assert told(dict[str, int], {longest: "x"}) == f"{longest}: {wrong}"
+    assert told(dict[str, int], {longer: "x"}) == f"...: {wrong}"
+    assert told(dict[str, int], {"two words": "x"}) == f"...: {wrong}"
+
+
+def test_a_validator_of_the_user_is_not_quoted_where_a_value_may_be_secret() -> None:
+    assert told(Annotated[str, AfterValidator(_quoting)], "x") == "is refused by a validator"
+    assert told(Annotated[str, AfterValidator(_custom)], "x") == "is refused by a validator"
+
+
+def test_a_validation_error_that_a_tool_raises_is_quoted() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Annotated[str, AfterValidator(_quoting)]).validate_python("x")
+    assert error_line(caught.value).endswith(": Value error, bad: x")
