@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fsm_saga.cli.options import load_all, read_input
@@ -11,28 +11,11 @@ from fsm_saga.core.contract import Standing, ToolFacts
 from fsm_saga.core.program import Program
 from fsm_saga.drawing.plain import plain_text
 from fsm_saga.machine.compile import compile_plan, declare
+from fsm_saga.plan.assumed import AssumedTools as AssumedTools
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
 from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.registry import Registry
-
-
-class AssumedTools(Mapping[str, ToolFacts]):
-    """A catalogue that has every tool it is asked for, each with the promises of an undeclared one.
-
-    Example:
-        >>> AssumedTools()["book_flight"].contract.dedupe
-        True
-    """
-
-    def __getitem__(self, name: str) -> ToolFacts:
-        return ToolFacts(name=name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 class Planned(NamedTuple):

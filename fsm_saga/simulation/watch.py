@@ -22,7 +22,7 @@ from fsm_saga.core.states import Phase, SagaState, StepStatus
 from fsm_saga.errors import FencedError, FsmSagaError, InvariantBrokenError
 from fsm_saga.ports import Append
 from fsm_saga.simulation.intents import Intents
-from fsm_saga.simulation.rules import RULES, Findings
+from fsm_saga.simulation.rules import PERSON, RULES, Findings
 from fsm_saga.simulation.tools import ToolWorld
 from fsm_saga.simulation.world import World
 
@@ -92,9 +92,15 @@ class Watch:
     Attributes:
         on_change: Called with the id of each saga whose journal has grown.
         corrupt: Sagas whose journal was damaged.
+
+    Args:
+        people: The names of those who decide in this run.
     """
 
-    def __init__(self, world: World, tools: ToolWorld) -> None:
+    def __init__(
+        self, world: World, tools: ToolWorld, *, people: frozenset[str] = frozenset({PERSON})
+    ) -> None:
+        self._people = people
         self.sagas: dict[str, Watched] = {}
         self.intents = Intents()
         self.corrupt: dict[str, None] = {}
@@ -133,7 +139,7 @@ class Watch:
     def _fold(self, watched: Watched | None, append: Append) -> Saga:
         """Apply the records one by one, each judged against the state before it."""
         draft: Draft | None = None if watched is None else Draft.of(watched.saga)
-        findings = Findings(append.saga_id, self._world.broken)
+        findings = Findings(append.saga_id, self._world.broken, self._people)
         for record in append.records:
             if draft is None or watched is None:
                 reader = JournalReader()
