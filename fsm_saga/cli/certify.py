@@ -138,7 +138,8 @@ def certify(
     """Call a tool for real, as crashes and slow networks would, and see if it keeps its word.
 
     It is called some forty times: again and again under one req_id, at the same moment, with other
-    params, before and after its undo. The effects stay. Point the tools at a test environment.
+    params, before and after its undo. What it can undo is undone after each check, the rest stays:
+    point the tools at a test environment.
 
     What is found goes into a certificate, which `run`, `verify` and `diagram` read: a plan that
     leans on a promise which was found broken is refused.
@@ -190,11 +191,11 @@ def _check_agreed(tool: str, *, is_agreed: bool, as_json: bool) -> None:
         return
     if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError(
-            f"{tool!r} was not certified: that calls it for real, some forty times, and the "
-            "effects stay. Nothing was called; point its tools at a test environment and add --yes."
+            f"{tool!r} was not certified: that calls it for real, some forty times. Nothing "
+            "was called; point its tools at a test environment and add --yes."
         )
     typer.confirm(
-        f"This calls {plain_text(tool)} for real, some forty times, and its effects stay. Go on?",
+        f"This calls {plain_text(tool)} for real, some forty times, and effects may stay. Go on?",
         abort=True,
         err=True,
     )

@@ -28,7 +28,8 @@ async def certify_tool(
     """Return what a tool keeps of what it declares, found out by calling it for real.
 
     It is called some forty times, at a time and over again, as crashes and slow networks
-    make an engine call it. The effects stay, so call this where they do no harm.
+    make an engine call it. What can be undone is undone after each check; the rest stays, so call
+    this where it does no harm.
 
     Args:
         runner: What makes the calls; its catalogue has the tool, its undo, its check, the probe.
@@ -51,6 +52,7 @@ async def certify_tool(
     seen = await _first_calls(trial)
     results = []
     for listed in _checks_of(trial):
+        await trial.tidy()
         trial.taken_calls()
         try:
             found = await listed.check(trial, seen)
@@ -67,6 +69,7 @@ async def certify_tool(
         results.append(result)
         if listener is not None:
             listener(result)
+    await trial.tidy()
     return Report(tool=name, contract=facts.contract, results=tuple(results))
 
 

@@ -89,6 +89,8 @@ async def watch_together(trial: Trial, seen: Witness) -> Found:
 def _one_effect(
     answers: Sequence[Answered], before: int | None, after: int | None, seen: Witness
 ) -> Found:
+    if all(answered.is_refused for answered in answers):
+        raise CannotTellError(f"a call with the sample params was {answers[0].said}")
     for answered in answers:
         if answered.is_refused:
             return Found(False, f"a copy was {answered.said}, though the call was done")
@@ -119,19 +121,19 @@ async def watch_other_params(trial: Trial, seen: Witness) -> Found:
         other = _varied(trial.samples.params)
     if other is None or dict(other) == dict(trial.samples.params):
         raise CannotTellError("there are no other params to try: give --other-params")
-    fresh = await trial.do(trial.new(), other, note="other params, an id of their own")
-    if not fresh.is_accepted:
-        raise CannotTellError(
-            f"the other params that were tried are {fresh.said} anyway: give --other-params"
-        )
     label, before = trial.new(), await trial.effects()
-    await trial.do(label)
+    await _done(trial, label)
     again = await trial.do(label, other, attempt=2, note="other params")
     after = await trial.effects()
     if again.is_accepted:
         return Found(False, "the same req_id with other params was accepted")
     if not again.is_refused:
         return Found(None, f"the call with other params stayed {again.said}")
+    fresh = await trial.do(trial.new(), other, note="other params, an id of their own")
+    if not fresh.is_accepted:
+        raise CannotTellError(
+            f"the other params that were tried are {fresh.said} anyway: give --other-params"
+        )
     if before is not None and after is not None and seen.unit is not None:
         return _counted(before, after, 1, seen, "refused, without an effect")
     return Found(True, "refused")
@@ -192,6 +194,8 @@ async def watch_late_copy(trial: Trial, seen: Witness) -> Found:
         raise CannotTellError(f"the undo was {undone.said}")
     copies = [await trial.do(label, attempt=attempt, note="after its undo") for attempt in (2, 3)]
     after = await trial.effects()
+    if all(copy.is_refused for copy in copies):
+        await _see_accepted(trial)
     if before is not None and after is not None:
         return _counted(before, after, 0, seen, "the late copies have no effect")
     if all(copy.is_refused for copy in copies):
@@ -265,8 +269,10 @@ async def watch_refusal(trial: Trial, seen: Witness) -> Found:
         return Found(
             False, "the refusal is not remembered: with good params the refused id was accepted"
         )
+    after = await trial.effects()
+    await _see_accepted(trial)
     if before is not None:
-        return _counted(before, await trial.effects(), 0, seen, "refused for good")
+        return _counted(before, after, 0, seen, "refused for good")
     return Found(True, "refused for good")
 
 
@@ -283,6 +289,7 @@ async def watch_deadline(trial: Trial, seen: Witness) -> Found:
         found = _counted(before, await trial.effects(), 0, seen, found.why)
     early = await trial.do(trial.new(), not_after=time.time() + EARLY_S, note="in time")
     if early.is_refused:
+        await _see_accepted(trial)
         return Found(False, f"a call in time was {early.said}")
     return found
 
@@ -323,9 +330,18 @@ async def _all_refused(
             return Found(False, f"{which} was accepted")
         if not late.is_refused:
             return Found(None, f"the late call stayed {late.said}")
+    after = await trial.effects()
+    await _see_accepted(trial)
     if before is None:
         return Found(True, "every late copy is refused")
-    return _counted(before, await trial.effects(), 0, seen, "every late copy is refused")
+    return _counted(before, after, 0, seen, "every late copy is refused")
+
+
+async def _see_accepted(trial: Trial) -> None:
+    """Make a call of its own: only where that is accepted does a refusal show anything."""
+    control = await trial.do(trial.new(), note="an id of its own, to compare")
+    if not control.is_accepted:
+        raise CannotTellError(f"a call of its own was {control.said}, so refusals show nothing")
 
 
 async def _done(trial: Trial, label: str) -> Answered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +111,7 @@ class Trial:
         self._timeout_s = timeout_s
         self._prefix = f"certify-{secrets.token_hex(6)}"
         self._number = 0
+        self._standing: dict[str, Any] = {}
         for name in (self.undo, facts.contract.check, samples.probe):
             if name is not None and name not in runner.catalogue:
                 raise CommandError(
@@ -137,7 +139,7 @@ class Trial:
         note: str = "",
     ) -> Answered:
         """Call the tool under the id of this label."""
-        return await self._settled(
+        answered = await self._settled(
             self.facts.name,
             Direction.DO,
             label,
@@ -146,6 +148,9 @@ class Trial:
             not_after=not_after,
             note=note,
         )
+        if answered.is_accepted:
+            self._standing[label] = answered.output
+        return answered
 
     async def take_back(
         self, label: str, *, undoes: str, output: Any = None, is_done: bool = True, attempt: int = 1
@@ -158,9 +163,24 @@ class Trial:
         if self.undo is None:
             raise CannotTellError("no undo is declared: name one with --undo")
         params = self._undo_params(self.undo, output, is_done=is_done)
-        return await self._settled(
+        answered = await self._settled(
             self.undo, Direction.UNDO, label, params, undoes=undoes, attempt=attempt
         )
+        if answered.is_accepted:
+            self._standing.pop(undoes, None)
+        return answered
+
+    async def tidy(self) -> None:
+        """Undo what the calls so far have left, as far as it can be undone; judge nothing.
+
+        A test environment has so many seats, too.
+        """
+        standing, self._standing = self._standing, {}
+        kept, self.calls = self.calls, []
+        with suppress(CannotTellError):
+            for label, output in standing.items():
+                await self.take_back(self.new("u"), undoes=label, output=output)
+        self.calls = kept
 
     async def ask(self, label: str) -> Answered:
         """Ask the check tool about a call."""

@@ -274,3 +274,40 @@ async def test_an_undo_without_known_params_cannot_be_tried() -> None:
 
     assert found["undo"].verdict is Verdict.CANNOT_TELL
     assert "give --undo-params" in found["undo"].why
+
+
+class SmallShop(Shop):
+    """Has so many of everything; whatever is cancelled is there again."""
+
+    def __init__(self, stock: int, flaws: tuple[str, ...] = ()) -> None:
+        super().__init__(flaws)
+        self.stock = stock
+
+    def _first(self, req_id: str, params: dict[str, Any], not_after: float | None) -> Any:
+        if len(self.orders) >= self.stock:
+            return self._refuse(req_id, params, "sold out")
+        return super()._first(req_id, params, not_after)
+
+
+async def test_what_was_done_is_undone_after_each_check_so_that_a_small_stock_lasts() -> None:
+    shop = SmallShop(3)
+
+    found = await results(tools_of(shop))
+
+    assert {r.verdict for n, r in found.items() if n != "retention"} == {Verdict.KEPT}
+    assert shop.orders == []
+
+
+@pytest.mark.parametrize("flaws", [(), ("no tombstone", "refusals are forgotten")])
+async def test_where_nothing_is_left_refusals_show_nothing(flaws: tuple[str, ...]) -> None:
+    shop = SmallShop(2, flaws)
+
+    def order(item: str, count: int, ctx: CallContext) -> Any:
+        return shop.order(ctx.req_id, item, count, not_after=ctx.not_after)
+
+    found = await results(other_order(order, shop), BLIND)
+
+    assert found.keys() >= {"repeat", "together", "other-params", "refusal", "deadline"}
+    assert {r.verdict for n, r in found.items() if n != "output"} == {Verdict.CANNOT_TELL}
+    assert "sold out" in found["repeat"].why
+    assert "refusals show nothing" in found["refusal"].why
