@@ -25,7 +25,7 @@ from fsm_saga.tools.fence.fence import (
     asked_about,
     prepare,
 )
-from fsm_saga.tools.fence.passage import FencedCall, Passage, UndoPassage, ask
+from fsm_saga.tools.fence.passage import FencedCall, Passage, UndoPassage, ask, forget
 from fsm_saga.tools.fence.sqlalchemy_sessions import SqlAlchemySession, check_dialect
 from fsm_saga.tools.fence.transient import is_missing_table
 
@@ -129,10 +129,7 @@ class AsyncFence(FenceRules):
         before = self.purge_before(older_than_s)
 
         def purge(session: SqlAlchemySession) -> int:
-            session.begin()
-            removed = self.table.purge(session, before=before, most=PURGE_BATCH)
-            session.commit()
-            return removed
+            return forget(self.table, session, before=before, most=PURGE_BATCH)
 
         count = 0
         async with self._engine.connect() as connection:

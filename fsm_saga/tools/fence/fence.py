@@ -16,7 +16,7 @@ from fsm_saga.core.contract import ToolContract
 from fsm_saga.errors import OutcomeUnknown, ToolsError
 from fsm_saga.tools.check import CheckAnswer
 from fsm_saga.tools.context import CallContext
-from fsm_saga.tools.fence.passage import FencedCall, Passage, UndoPassage, ask
+from fsm_saga.tools.fence.passage import FencedCall, Passage, UndoPassage, ask, forget
 from fsm_saga.tools.fence.rows import FenceTable, Session
 from fsm_saga.tools.fence.sessions import Database, OwnConnections, SharedConnection
 from fsm_saga.tools.fence.transient import is_missing_table
@@ -270,15 +270,14 @@ class Fence(FenceRules):
 
         Raises:
             ToolsError: If the fence remembers for ever, or for longer than that.
+            OutcomeUnknown: If the database would not have it; what is old is removed next time.
         """
         before = self.purge_before(older_than_s)
         count = 0
         with self._database.session() as session:
             self._prepare(session)
             while True:
-                session.begin()
-                removed = self.table.purge(session, before=before, most=PURGE_BATCH)
-                session.commit()
+                removed = forget(self.table, session, before=before, most=PURGE_BATCH)
                 count += removed
                 if removed < PURGE_BATCH:
                     return count

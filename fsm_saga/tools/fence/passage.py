@@ -332,6 +332,19 @@ def ask(
     return "done", _answer(row)
 
 
+def forget(table: FenceTable, session: Session, *, before: float, most: int) -> int:
+    """Remove at most so many old rows, and return how many.
+
+    Raises:
+        OutcomeUnknown: If the database would not have it; nothing of this was removed.
+    """
+    with _or_doubt(session, f"{table.name!r} could not be purged"):
+        session.begin()
+        removed = table.purge(session, before=before, most=most)
+        session.commit()
+    return removed
+
+
 def _answer(row: Row) -> Any:
     if row.state == FenceState.DOING:
         raise _half_done(row)

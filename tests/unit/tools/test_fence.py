@@ -377,3 +377,30 @@ def test_an_error_of_the_driver_at_the_commit_is_doubt(
     assert not shop.in_transaction
     assert count(shop) == 0
     assert order(fence, shop, answer=1) == 1
+
+
+def test_a_purge_that_fails_leaves_no_transaction_open(shop: sqlite3.Connection) -> None:
+    fence = Fence(shop, retention_s=1.0)
+    fence.status("r1")
+    shop.execute(
+        "CREATE TRIGGER keep BEFORE DELETE ON saga_fence BEGIN SELECT RAISE(ABORT, 'kept'); END"
+    )
+    fence.clock = lambda: 4e9
+
+    with pytest.raises(OutcomeUnknown, match="could not be purged"):
+        fence.purge()
+
+    assert not shop.in_transaction
+    assert fence.status("r1").status == "absent"
+
+
+def test_a_purge_removes_more_than_one_batch(
+    shop: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence_module, "PURGE_BATCH", 2)
+    fence = Fence(shop, retention_s=1.0)
+    for number in range(5):
+        fence.status(f"r{number}")
+    fence.clock = lambda: 4e9
+
+    assert fence.purge() == 5
