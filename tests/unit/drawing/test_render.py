@@ -88,6 +88,16 @@ def test_chinese_is_drawn_and_not_boxes(renderer: str) -> None:
     assert one != other
 
 
+def test_emoji_are_text_in_an_svg_and_told_apart_in_a_png(renderer: str) -> None:
+    """Without a font for them a PNG has a box with the character's number, and no trouble."""
+    names = ("Rent a 🎪", "Rent a 🎡", "👨‍👩‍👧 family")
+    pictures = [dag_picture(make_program([Step(name=name, tool="t")])) for name in names]
+    for name, picture in zip(names, pictures, strict=True):
+        assert name in render(picture, "svg").decode()
+    drawn = {render(picture, "png") for picture in pictures}
+    assert len(drawn) == len(names)
+
+
 def test_an_svg_carries_the_digest_of_its_dot() -> None:
     digest = hashlib.sha256(render(DAG, "dot")).hexdigest()
     assert dot_digest(DAG) == digest
