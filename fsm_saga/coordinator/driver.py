@@ -34,6 +34,11 @@ logger = logging.getLogger("fsm_saga.coordinator")
 # seconds between one append and the next.
 APPEND_PATIENCE_S = (0.05, 0.2, 0.5, 1.0, 2.0)
 
+TOO_LATE = CallOutcome(
+    OutcomeKind.UNKNOWN,
+    error="not sent: it is so late that the tool may have forgotten an earlier copy",
+)
+
 _Queued = tuple[e.Event, "asyncio.Future[Decision] | None"]
 
 
@@ -146,6 +151,10 @@ class SagaDriver:
         step_id = saga.program.steps[call.step].step_id
         if failpoints.is_armed:
             failpoints.failpoint("before_call")
+        if call.send_before is not None and self._host.clock.now() > call.send_before:
+            # The process stood still since it wrote the intent: another may have sent the call,
+            # and its tool may have forgotten it.
+            return self._event_of(call, TOO_LATE)
         outcome = await self._host.runner.call(call, saga_id=saga.saga_id, step_id=step_id)
         if failpoints.is_armed:
             failpoints.failpoint("after_call")

@@ -15,7 +15,7 @@ from fsm_saga.core import records as r
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import CallTool
-from fsm_saga.core.forward import is_remembered, may_resend
+from fsm_saga.core.forward import forgotten_at, is_remembered, may_resend
 from fsm_saga.core.program import CallSpec, RetryRule
 from fsm_saga.core.references import Template
 from fsm_saga.core.retry import next_attempt_delay_s
@@ -124,10 +124,17 @@ def undo_of(work: Work, index: int) -> UndoState:
     return work.step(index).undo or UndoState()
 
 
-def send_undo(work: Work, index: int, *, is_repeat: bool = False) -> None:
-    """Order the send of the step's current undo call, exactly as its intent says (INV-3)."""
+def send_undo(
+    work: Work, index: int, *, is_repeat: bool = False, since: float | None = None
+) -> None:
+    """Order the send of the step's current undo call, exactly as its intent says (INV-3).
+
+    ``since`` is when the first copy went out that may have had an effect; None stands for the
+    first of all.
+    """
     undo = undo_of(work, index)
     tool, params = undo.calls[undo.call]
+    call = undo_call_spec(work.draft, index)
     work.do(
         CallTool(
             step=index,
@@ -136,12 +143,24 @@ def send_undo(work: Work, index: int, *, is_repeat: bool = False) -> None:
             params=params,
             req_id=undo.req_id or "",
             attempt=undo.attempts,
-            timeout_s=undo_call_spec(work.draft, index).timeout_s,
+            timeout_s=call.timeout_s,
             undoes=work.step(index).req_id,
             call=undo.call,
             is_repeat=is_repeat or undo.attempts > 1,
+            send_before=_undo_sent_before(
+                work, index, call.contract, undo.started_at if since is None else since
+            ),
         )
     )
+
+
+def _undo_sent_before(work: Work, index: int, contract: ToolContract, since: float) -> float | None:
+    """Return from when on the undo's tool, or the action's, may take it for something else."""
+    limits = [forgotten_at(contract, since)]
+    action = work.spec(index).action.contract
+    if undo_of(work, index).source == "plan" and action.fenced_compensation:
+        limits.append(forgotten_at(action, work.step(index).started_at))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def undo_succeeded(work: Work, index: int) -> None:

@@ -60,7 +60,7 @@ def _retry_undo_if_due(work: Work, index: int) -> None:
             at=work.at, step=index, direction=Direction.UNDO, attempt=undo.attempts + 1
         )
     )
-    send_undo(work, index)
+    send_undo(work, index, since=None if undo.is_doubted else work.at)
 
 
 def _retry_step(work: Work, index: int) -> None:
@@ -81,7 +81,7 @@ def _retry_step(work: Work, index: int) -> None:
     work.write(
         r.AttemptStarted(at=work.at, step=index, direction=Direction.DO, attempt=step.attempts + 1)
     )
-    send_action(work, index)
+    send_action(work, index, since=None if step.is_doubted else work.at)
 
 
 def is_in_flight(work: Work, index: int) -> bool:

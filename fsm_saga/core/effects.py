@@ -19,6 +19,8 @@ class CallTool(Struct, frozen=True, kw_only=True):
         call: Index in a compensation of several calls.
         is_repeat: The same call may have been sent before, so that a local refusal of this one
             says nothing of it.
+        send_before: The time from which it is not sent any more, or None: its tool may have
+            forgotten the req_id by then, and would take a copy for a new call.
     """
 
     step: int
@@ -32,6 +34,7 @@ class CallTool(Struct, frozen=True, kw_only=True):
     not_after: float | None = None
     call: int = 0
     is_repeat: bool = False
+    send_before: float | None = None
 
     @property
     def shown_direction(self) -> Direction:

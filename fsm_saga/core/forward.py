@@ -112,8 +112,14 @@ def start_action(
     send_action(work, index, is_repeat=False)
 
 
-def send_action(work: Work, index: int, *, is_repeat: bool = True) -> None:
-    """Order the send of a step's call, exactly as its intent says (INV-3)."""
+def send_action(
+    work: Work, index: int, *, is_repeat: bool = True, since: float | None = None
+) -> None:
+    """Order the send of a step's call, exactly as its intent says (INV-3).
+
+    ``since`` is when the first copy went out that may have had an effect; None stands for the
+    first of all.
+    """
     spec, step = work.spec(index), work.step(index)
     timeout_s = spec.action.timeout_s
     # What is sent after the deadline serves to learn what became of the call: it has its full time.
@@ -131,8 +137,16 @@ def send_action(work: Work, index: int, *, is_repeat: bool = True) -> None:
             undoes=spec.undoes,
             not_after=step.not_after,
             is_repeat=is_repeat,
+            send_before=forgotten_at(
+                spec.action.contract, step.started_at if since is None else since
+            ),
         )
     )
+
+
+def forgotten_at(contract: ToolContract, started_at: float) -> float | None:
+    """Return from when on the tool may have forgotten a call that was first sent then, or None."""
+    return None if contract.retention_s is None else started_at + contract.retention_s
 
 
 def is_remembered(contract: ToolContract, started_at: float, now: float) -> bool:

@@ -14,6 +14,7 @@ from fsm_saga.core.records import Record
 from fsm_saga.core.states import Phase
 from fsm_saga.errors import InvariantBrokenError, StoreUnavailableError, UnknownSagaError
 from fsm_saga.plan.model import Plan
+from fsm_saga.ports import Append
 from fsm_saga.stores.memory import Fault
 from tests.support.hosting import Host
 from tests.support.plans import catalogue_of, plan_of
@@ -161,3 +162,29 @@ def test_what_an_operator_acts_on_is_logged_in_one_line(caplog: pytest.LogCaptur
     with_host(test, b='rejected "full"')
     said = [record.getMessage() for record in caplog.records]
     assert said == ["saga 'trip' is COMPENSATING(1): step '2' (b): full"]
+
+
+def test_what_was_intended_so_long_ago_that_its_tool_may_have_forgotten_is_not_sent() -> None:
+    """Seed 5349 of the simulation: the process stood still between the intent and the call."""
+
+    async def run(wait_s: float) -> str:
+        plan = plan_of("trip", "1 a / ua\n2 b / ub")
+        host = Host(catalogue_of("b retention=60", [plan]), name="driver")
+        await host.start()
+        append, seen = host.store.append, iter(range(1, 100))
+
+        async def append_and_stand_still(each: Append) -> None:
+            await append(each)
+            if next(seen) == 2:
+                await asyncio.sleep(wait_s)
+
+        host.store.append = append_and_stand_still  # type: ignore[method-assign]
+        try:
+            found = await host.engine.run(plan)
+            assert len(host.world.did) == (2 if wait_s < 60.0 else 1)
+        finally:
+            await host.kill()
+        return found.state
+
+    assert run_virtual(run(59.0)) == "DONE"
+    assert run_virtual(run(61.0)) == "NEEDS_HUMAN"

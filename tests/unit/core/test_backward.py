@@ -270,3 +270,16 @@ def test_late_calls_do_not_depend_on_the_memory_of_the_tool_that_acted() -> None
     play.rejected(1, direction=UNDO)
     play.tick()
     assert play.ordered == ["phone"]
+
+
+def test_an_undo_is_sent_for_as_long_as_it_and_the_fenced_action_are_remembered() -> None:
+    for tools, found in (
+        ("ua retention=60", 60.0),
+        ("a fenced retention=50", 50.0),
+        ("a fenced retention=50, ua retention=40", 40.0),
+        ("a retention=50", None),
+    ):
+        play = Play("1 a / ua\n2 b / ub", tools.replace(", ", "\n"))
+        play.ok(1)
+        play.rejected(2)
+        assert play.call(1, UNDO).send_before == found

@@ -395,3 +395,15 @@ def test_wakes_are_asked_for_in_the_decision_that_needs_them() -> None:
     play.rejected(1)
     assert list(play.last.effects) == []
     assert play.call(1).direction is not UNDO
+
+
+def test_a_call_is_sent_for_as_long_as_its_tool_remembers_what_may_have_happened() -> None:
+    play = Play("1 a / ua ; retry=9*10", "a retention=60")
+    assert play.call(1).send_before == 60.0
+    play.rejected(1)
+    play.tick(10.0)
+    assert play.call(1).send_before == 70.0, "what was refused did not happen"
+    play.unknown(1)
+    play.tick(30.0)
+    assert play.call(1).send_before == 60.0, "what may have happened counts from its first copy"
+    assert Play("1 a / ua").call(1).send_before is None
