@@ -15,6 +15,7 @@ WORDS: Mapping[str, str] = {
     "duplicate": "the call arrives twice",
     "late-reply": "the answer comes after the time-out",
     "held-for-undo": "a copy of the call arrives only after its undo",
+    "held-for-deadline": "a copy of the call arrives about when its time is over",
     "other-answer": "a second answer contradicts the first",
     "refuses": "the tool refuses",
     "refuses-first": "the tool refuses, and would not later",

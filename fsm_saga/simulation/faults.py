@@ -24,6 +24,7 @@ RATES: Mapping[str, float] = {
     "late-reply": 0.70,  # of replies that come after the time-out
     "held-for-undo": 0.25,  # an action's copy that arrives only after its undo was acknowledged
     "other-answer": 0.30,  # of second replies: it contradicts the first one
+    "held-for-deadline": 0.25,  # a copy that arrives close to the call's own deadline
     # What a tool makes of a call.
     "refuses": 0.12,
     "refuses-first": 0.10,
@@ -65,7 +66,7 @@ RATES: Mapping[str, float] = {
     "cancel": 0.20,
     "denied": 0.15,
     "silence": 0.15,
-    "comes-late": 0.10,
+    "comes-late": 0.20,
     "stale-answer": 0.20,
     "wrong-answer": 0.15,
     "doubled": 0.15,
@@ -99,7 +100,6 @@ class Faults:
     ) -> None:
         self.happened: dict[str, float] = {}
         self.is_over = False
-        self.now = 0.0
         self._only = only
         self._rates = _rates_of(chance) | dict.fromkeys(without, 0.0)
 
@@ -123,16 +123,14 @@ class Faults:
 
 
 def _rates_of(chance: Chance) -> dict[str, float]:
-    numbers: list[float] = []
-    for block in range(-(-2 * len(RATES) // 8)):
-        numbers += chance.draw(f"rates{block}")
     is_calm = chance.draw("calm")[0] < CALM_SHARE
     rates = {}
-    for index, (kind, most) in enumerate(RATES.items()):
-        is_off = numbers[2 * index] < OFF_SHARE or is_calm
-        share = numbers[2 * index + 1]
+    for kind, most in RATES.items():
+        # By name, so that a new kind of fault leaves the others' rates as they were.
+        off, share, *_rest = chance.draw(f"rate.{kind}")
         if kind in ALWAYS_ON:
             rates[kind] = most
         else:
+            is_off = off < OFF_SHARE or is_calm
             rates[kind] = 0.0 if is_off else most * (0.15 + 0.85 * share)
     return rates

@@ -15,7 +15,7 @@ from fsm_saga.simulation.purity import pure
 from fsm_saga.simulation.scene import Scene
 from fsm_saga.simulation.storage import Storage
 from fsm_saga.simulation.tools import ToolWorld
-from fsm_saga.simulation.trouble import Trouble
+from fsm_saga.simulation.trouble import SKEW_S, Trouble
 from fsm_saga.simulation.watch import Watch
 from fsm_saga.simulation.world import Entry, Violation, World
 
@@ -130,6 +130,8 @@ class Run:
             task = world.spawn(client.live())
             task.add_done_callback(_raise_failure)
         self.trouble.plan()
+        if any(node.clock_offset_s for node in self.nodes):
+            self.tools.clock_margin_s = 2 * SKEW_S
         heal_at_s = HEAL_AT_S if self.scene is None else self.scene.heal_at_s
         loop.run_while(self._is_open, until=heal_at_s)
         self.trouble.heal(self.tools, election)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fsm_saga.simulation.node import Node
 
 QUICK_S = (0.001, 0.1)
+HELD_S_MAX = 60.0
 REFUSED_HERE = CallOutcome(OutcomeKind.REJECTED, error="no thread was free", was_sent=True)
 MAYBE_SENT_BEFORE = CallOutcome(OutcomeKind.UNKNOWN, error="not sent; an earlier copy was")
 
@@ -100,7 +101,7 @@ class SimRunner:
     def _send(self, call: _Call, name: str, draw: Draw) -> None:
         """Let a copy travel to its tool, or lose it on the way."""
         world, node, request = self._world, self._node, call.request
-        delay_s = self._delay_s(name, draw, request.timeout_s)
+        delay_s = self._delay_s(name, draw, request)
         is_cut = world.loop.time() < node.tools_cut_until
         stuck = f"{call.saga_id}.{request.step}.{request.direction}"
         is_stuck = world.happens("never-answers", stuck, world.chance.draw(f"stuck.{stuck}")[0])
@@ -124,8 +125,14 @@ class SimRunner:
         else:
             release()
 
-    def _delay_s(self, name: str, draw: Draw, timeout_s: float) -> float:
-        world = self._world
+    def _delay_s(self, name: str, draw: Draw, request: CallTool) -> float:
+        world, timeout_s = self._world, request.timeout_s
+        has_deadline = self._tools.catalogue[request.tool].contract.deadline
+        if has_deadline and request.not_after is not None:
+            left_s = request.not_after - world.now()
+            number = world.chance.draw(f"{name}.deadline")[0]
+            if left_s < HELD_S_MAX and world.happens("held-for-deadline", name, number):
+                return max(left_s + between(-0.5, 0.1, draw[7]), QUICK_S[0])
         if world.happens("slow", name, draw[5]):
             return between(0.1, 2 * timeout_s, draw[7])
         if world.happens("very-slow", name, 1.0 - draw[5]):

@@ -19,8 +19,8 @@ from fsm_saga.ports import CallOutcome, OutcomeKind
 from fsm_saga.simulation.plans import AMENDS, CATALOGUE
 from fsm_saga.simulation.world import World
 
-CLOCK_MARGIN_S = 5.0
-"""How much longer than promised a tool remembers, since clocks are only roughly right."""
+FORGETS_AFTER_S = 0.0
+"""How much later than its promise a tool forgets, where all clocks are right."""
 
 
 class Memory(enum.Enum):
@@ -112,6 +112,8 @@ class ToolWorld:
     Attributes:
         catalogue: What each declares.
         outputs: What they return.
+        clock_margin_s: How much longer than promised they remember in this run, since promises in
+            seconds are only as good as the clocks of those who count on them.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class ToolWorld:
     ) -> None:
         self.catalogue = catalogue
         self.outputs = Outputs() if outputs is None else outputs
+        self.clock_margin_s = 0.0
         self.truths: dict[tuple[str, int], StepTruth] = {}
         self.held: dict[str, list[Callable[[], None]]] = {}
         self.watcher: LedgerWatcher | None = None
@@ -175,7 +178,7 @@ class ToolWorld:
         if found.first_at is None:
             found.first_at = now
         kept_s = math.inf if contract.retention_s is None else contract.retention_s
-        if now > found.first_at + kept_s + CLOCK_MARGIN_S:
+        if now > found.first_at + kept_s + FORGETS_AFTER_S + self.clock_margin_s:
             found.memory, found.answer = Memory.NOTHING, None
         return found
 

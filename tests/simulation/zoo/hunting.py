@@ -15,12 +15,14 @@ class Hunt:
     """What came of looking for one bug.
 
     Attributes:
-        first_seed: The first seed that one of the bug's checks caught, or None.
-        caught: How often each check was the first to notice, over the seeds looked at.
-        crashed: Seeds in which the run itself came to a stop.
+        first_seed: The first seed that one of the bug's own checks caught, or None.
+        first_code: That check.
+        seeds: How many seeds were looked at.
+        failed: In how many of them anything was noticed.
+        caught: In how many of them each check noticed something.
     """
 
-    bug: Bug
+    name: str
     first_seed: int | None = None
     first_code: str = ""
     seeds: int = 0
@@ -28,25 +30,25 @@ class Hunt:
     caught: Counter[str] = field(default_factory=Counter)
 
 
-def first_codes(bug: Bug, seed: int) -> tuple[str, ...]:
-    """Return the checks that notice the bug in this seed, in their order."""
+def codes_of(seed: int) -> tuple[str, ...]:
+    """Return the checks that notice something in this seed, in their order."""
     try:
         verdict = run_seed(seed)
-    except (FsmSagaError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (FsmSagaError, AttributeError, LookupError, TypeError, ValueError):
         # The world around the engine may trip over what it does; that is noticed as well.
-        return ("TOTAL", type(error).__name__)
+        return ("TOTAL",)
     return tuple(dict.fromkeys(violation.code for violation in verdict.violations))
 
 
-def hunt(bug: Bug, *, seed_max: int, sample: int = 100) -> Hunt:
-    """Return what came of running seeds from 0 on with the bug in.
+def hunt(bug: Bug, *, seed_max: int, sample: int = 100, first: int = 0) -> Hunt:
+    """Return what came of running seeds from ``first`` on with the bug in.
 
     It goes on to ``sample`` seeds for the rates, and to ``seed_max`` until the bug is caught.
     """
-    found = Hunt(bug)
+    found = Hunt(bug.name)
     with bug.planted():
-        for seed in range(seed_max):
-            codes = first_codes(bug, seed)
+        for seed in range(first, first + seed_max):
+            codes = codes_of(seed)
             found.seeds += 1
             if codes:
                 found.failed += 1

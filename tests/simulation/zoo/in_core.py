@@ -430,8 +430,8 @@ IN_CORE = bugs(
         "tools remember for ever": ("X1 C3 C8", _everything_is_remembered),
         "doubt gets a new id": ("X1 C8 C3", _doubt_gets_a_new_id),
         "a person has no answer": ("ASKED", _choices_for_all),
-        "crash in an undo leaves no trace": (
-            "C8",
+        "crash leaves no trace": (
+            "C8 U1 C3",
             lambda p: _set(p, APPLY, r.CallInterrupted, lambda draft, record: None),
         ),
     },
