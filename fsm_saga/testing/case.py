@@ -1,0 +1,322 @@
+"""What a test is given: its plan, its tools, its people, and ``run``."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import orjson
+
+from fsm_saga.core.contract import ToolFacts
+from fsm_saga.core.states import StepStatus
+from fsm_saga.drawing.extract_timeline import timeline_picture
+from fsm_saga.drawing.render import write_picture
+from fsm_saga.errors import CommandError, ToolsError
+from fsm_saga.plan.assumed import AssumedTools
+from fsm_saga.plan.lint import read_plan
+from fsm_saga.plan.model import Plan
+from fsm_saga.simulation.ends import Sweep, fault_lines, scene_of, sweep, with_fewest_faults
+from fsm_saga.simulation.scene import Scene
+from fsm_saga.testing.end import End
+from fsm_saga.testing.fakes import FakeTool, Scripts
+from fsm_saga.testing.people import SOMEBODY, Decision, Person
+from fsm_saga.testing.playing import Playing
+from fsm_saga.tools.loading import load_tools
+from fsm_saga.tools.output import BadOutputError, json_output
+from fsm_saga.tools.python import Tool
+from fsm_saga.tools.registry import Registry
+
+T = TypeVar("T")
+
+Tools = str | Path | ModuleType | Tool[..., Any] | Iterable[Any] | None
+
+EXTRA_S = 3600.0
+SEEDS = 200
+BROKEN_SHOWN_MAX = 5
+
+
+class SagaTest:
+    """A test of one plan. Say the plan, then what goes wrong and who says what, then ``run``.
+
+    Args:
+        folder: Where relative paths are looked for first.
+    """
+
+    def __init__(self, folder: str | Path = ".") -> None:
+        self._folder = Path(folder)
+        self._scene: Scene | None = None
+        self._real: Mapping[str, Tool[..., Any]] = {}
+        self._inputs: Mapping[str, Any] | None = None
+        self._fakes: dict[tuple[str, str | None], FakeTool] = {}
+        self._decisions: list[Decision] = []
+        self._playing: Playing | None = None
+
+    def plan(
+        self,
+        plan: str | Path | Mapping[str, Any] | Plan,
+        *,
+        tools: Tools = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> SagaTest:
+        """Say which plan is tested, and what is real about its tools: their declarations.
+
+        Args:
+            plan: A file, a plan as JSON, or a ``Plan``.
+            tools: A ``.py`` file, a module, its name, or functions made by ``@tool``. Their
+                schemas and contracts are kept, they are never called. None takes every tool
+                that the plan names as there, and undeclared.
+            inputs: Used over the plan's own, name by name.
+
+        Raises:
+            PlanError: With everything that is wrong with the plan.
+            ToolsError: If the tools cannot be used.
+        """
+        registry = None if tools is None else Registry(self._loaded(tools))
+        catalogue: Mapping[str, ToolFacts] = (
+            AssumedTools() if registry is None else registry.catalogue
+        )
+        checked, _graph = read_plan(self._text(plan), catalogue)
+        self._real = {} if registry is None else registry.known
+        self._scene = scene_of(checked, catalogue)
+        self._inputs = inputs
+        self._fakes.clear()
+        self._decisions.clear()
+        return self
+
+    def tool(self, name: str, *, step: int | str | None = None) -> FakeTool:
+        """Return the played tool of this name, to say what happens to its calls.
+
+        Args:
+            name: As the plan calls it; undo tools and checks too.
+            step: Only for the calls of this step.
+
+        Raises:
+            CommandError: If the plan has no such tool or step.
+        """
+        scene = self._known()
+        if name not in scene.catalogue:
+            raise CommandError(_no("tool", name, scene.catalogue))
+        if step is not None:
+            self._steps(step)
+        key = (name, None if step is None else str(step))
+        return self._fakes.setdefault(key, FakeTool(name, self._output_check(name)))
+
+    def cancel(
+        self,
+        *,
+        after: int | str | None = None,
+        during: int | str | None = None,
+        at_s: float | None = None,
+        by: str = SOMEBODY,
+    ) -> SagaTest:
+        """Cancel the saga: once a step has succeeded, while it is in flight, or at a time.
+
+        Args:
+            after: A step, by its step_id, its name or its tool.
+            during: The same.
+            at_s: Virtual seconds since the start.
+            by: Who.
+
+        Raises:
+            CommandError: If it does not say exactly one of these.
+        """
+        if sum(each is not None for each in (after, during, at_s)) != 1:
+            raise CommandError("cancel() says exactly one of after, during and at_s.")
+        place = after if after is not None else during
+        when = StepStatus.SUCCEEDED if after is not None else StepStatus.RUNNING
+        return self._decide(
+            Decision(
+                kind="cancel",
+                steps=frozenset() if place is None else self._steps(place),
+                when=when,
+                at_s=at_s,
+                by=by,
+            )
+        )
+
+    def approve(self, step: int | str, *, by: str = SOMEBODY, after_s: float = 0.0) -> SagaTest:
+        """Let a step run that waits for approval, so long after it began to wait."""
+        return self._approval("approve", step, by, after_s)
+
+    def deny(self, step: int | str, *, by: str = SOMEBODY, after_s: float = 0.0) -> SagaTest:
+        """Deny a step that waits for approval. An approval that nobody gives expires."""
+        return self._approval("reject", step, by, after_s)
+
+    def person(self, step: int | str, *, by: str = SOMEBODY, after_s: float = 0.0) -> Person:
+        """Return who answers for a step once the saga needs a person."""
+        steps = self._steps(step)
+
+        def add(kind: str, value: Any) -> None:
+            self._decide(Decision(kind=kind, steps=steps, by=by, after_s=after_s, value=value))
+
+        return Person(add)
+
+    def run(self) -> End:
+        """Run the plan as it was said, and return how it ends. Each run begins anew.
+
+        Raises:
+            AssertionError: If a rule of the engine was broken.
+        """
+        scene = self._known()
+        later_s = sum(
+            (1 if each.times is None else each.times) * each.seconds
+            for fake in self._fakes.values()
+            for each in fake.script
+        )
+        waits_s = sum(decision.after_s + (decision.at_s or 0.0) for decision in self._decisions)
+        self._playing = Playing(
+            scene,
+            Scripts(self._fakes),
+            self._real,
+            decisions=list(self._decisions),
+            inputs=self._inputs,
+            extra_s=EXTRA_S + later_s + waits_s,
+        )
+        return _alone(self._playing.run)
+
+    def simulate(self, seeds: int = SEEDS, *, first: int = 0) -> Sweep:
+        """Run the plan under random faults, once for each seed, and return how it ended.
+
+        What was said of tools and people does not count here. ``.ends`` has how often it came to
+        each end, ``.worst`` the worst of them.
+
+        Raises:
+            AssertionError: If in some run a rule was broken; with the faults that it takes.
+        """
+        scene = self._known()
+        found = _alone(lambda: sweep(scene, first=first, count=seeds))
+        if not found.is_sound:
+            lines = [f"{len(found.broken)} of {seeds} runs broke a rule of the engine, a bug:"]
+            shown = found.broken[:BROKEN_SHOWN_MAX]
+            lines += [f"seed {ending.seed}: {ending.violations[0]}" for ending in shown]
+            shrunk = _alone(lambda: with_fewest_faults(scene, found.broken[0]))
+            lines += [f"  {line}" for line in fault_lines(scene, shrunk)]
+            raise AssertionError("\n".join(lines))
+        return found
+
+    def picture(self, path: str | Path) -> None:
+        """Draw the last run over time, as ``.svg``, ``.png``, ``.dot`` or ``.txt``.
+
+        Raises:
+            CommandError: If nothing was run.
+        """
+        if self._playing is None:
+            raise CommandError("There is nothing to draw: call run() first.")
+        records = self._playing.records
+        write_picture(timeline_picture(self._playing.program, records), Path(path))
+
+    # What is behind it.
+
+    def _known(self) -> Scene:
+        if self._scene is None:
+            raise CommandError("No plan was given: call saga.plan(...) first.")
+        return self._scene
+
+    def _decide(self, decision: Decision) -> SagaTest:
+        self._decisions.append(decision)
+        return self
+
+    def _approval(self, kind: str, step: int | str, by: str, after_s: float) -> SagaTest:
+        return self._decide(
+            Decision(
+                kind=kind,
+                steps=self._steps(step),
+                when=StepStatus.AWAITING_APPROVAL,
+                by=by,
+                after_s=after_s,
+            )
+        )
+
+    def _steps(self, step: int | str) -> frozenset[int]:
+        """Return the steps that are meant: by step_id first, then by name, then by tool."""
+        steps = self._known().sketch.plan.steps
+        wanted = str(step)
+        for names in (
+            [str(each.step_id) for each in steps],
+            [each.name or "" for each in steps],
+            [each.tool for each in steps],
+        ):
+            found = frozenset(i for i, name in enumerate(names) if name == wanted)
+            if found:
+                return found
+        raise CommandError(_no("step", wanted, [*(str(s.step_id) for s in steps)]))
+
+    def _text(self, plan: str | Path | Mapping[str, Any] | Plan) -> bytes:
+        if isinstance(plan, Plan):
+            return plan.canonical_json()
+        if isinstance(plan, Mapping):
+            return orjson.dumps(dict(plan))
+        path = self._path(plan)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise CommandError(f"Plan {str(plan)!r} was not read: {error.strerror}.") from error
+
+    def _path(self, path: str | Path) -> Path:
+        beside = self._folder / path
+        return beside if beside.exists() else Path(path)
+
+    def _loaded(self, tools: Any) -> list[Tool[..., Any] | ModuleType]:
+        if isinstance(tools, str | Path):
+            path = self._path(tools)
+            return [*load_tools(str(path if path.exists() else tools))]
+        if isinstance(tools, Tool | ModuleType):
+            return [tools]
+        given: Sequence[Any] = list(tools)
+        return [each for some in given for each in self._loaded_one(some)]
+
+    def _loaded_one(self, given: Any) -> list[Any]:
+        return self._loaded(given) if isinstance(given, str | Path) else [given]
+
+    def _output_check(self, name: str) -> Callable[[Any], Any]:
+        tool = self._real.get(name)
+
+        def check(output: Any) -> Any:
+            declared = None if tool is None else tool.signature.returns
+            try:
+                return json_output(output, declared=declared)
+            except BadOutputError as error:
+                raise ToolsError(
+                    f"The played {name!r} cannot return this, since the real one could not: "
+                    f"{error}. Say answers_badly() if that is what you mean."
+                ) from error
+
+        return check
+
+
+def _no(what: str, name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"The plan has no {what} {name!r}: it has {', '.join(names)}.{hint}"
+
+
+def _alone(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns; where a loop runs already, it is done in a thread of its own.
+
+    A test that is a coroutine has a loop under it, and two loops cannot run in one thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001  # raised below, where it is waited for
+            failed.append(error)
+
+    thread = threading.Thread(target=target, name="saga-test")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found[0]

@@ -1,0 +1,217 @@
+"""One run of a test: the real engine on a played machine, from submission to rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fsm_saga.core.program import Program
+from fsm_saga.core.records import Record
+from fsm_saga.core.saga import Saga
+from fsm_saga.core.states import Phase
+from fsm_saga.errors import FsmSagaError
+from fsm_saga.service.answers import Answer
+from fsm_saga.service.engine import Engine
+from fsm_saga.service.view import view_of
+from fsm_saga.simulation.election import LeaseElection
+from fsm_saga.simulation.ends import Asked, asked_of
+from fsm_saga.simulation.judge import bound_s
+from fsm_saga.simulation.node import Node
+from fsm_saga.simulation.outputs import PlanOutputs
+from fsm_saga.simulation.purity import pure
+from fsm_saga.simulation.scene import Scene
+from fsm_saga.simulation.storage import Storage
+from fsm_saga.simulation.tools import ToolWorld
+from fsm_saga.simulation.watch import Watch
+from fsm_saga.simulation.world import World
+from fsm_saga.testing.end import End
+from fsm_saga.testing.fakes import Scripts
+from fsm_saga.testing.people import SOMEBODY, Decision, Office, at_once, is_answer
+from fsm_saga.testing.runner import Played, ScriptedRunner
+from fsm_saga.tools.python import Tool
+
+ASKS_AGAIN_S = 0.5
+PATIENCE_S = 20.0
+_UNHEARD = object()
+
+
+class ScriptedOutputs(PlanOutputs):
+    """What a test says that tools return, and an example where it says nothing."""
+
+    def __init__(self, scene: Scene, scripts: Scripts) -> None:
+        super().__init__(scene.sketch.plan, scene.catalogue)
+        self._plan = scene.sketch.plan
+        self._scripts = scripts
+
+    def whole(self, saga_id: str, step: int) -> Any:
+        """Return what the action of a step returns."""
+        if step < len(self._plan.steps):
+            spec = self._plan.steps[step]
+            has_output, output = self._scripts.output(spec.tool, str(spec.step_id))
+            if has_output:
+                return output
+        return super().whole(saga_id, step)
+
+
+class Playing:
+    """One run. ``run`` is called once."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        scripts: Scripts,
+        real: Mapping[str, Tool[..., Any]],
+        *,
+        decisions: list[Decision],
+        inputs: Mapping[str, Any] | None,
+        extra_s: float,
+    ) -> None:
+        world = self.world = World(0, only=frozenset())
+        self._scene = scene
+        self._inputs = inputs
+        self._extra_s = extra_s
+        self._decisions = decisions
+        self._played = Played(scripts, real)
+        self._tools = ToolWorld(world, scene.catalogue, ScriptedOutputs(scene, scripts))
+        people = frozenset({SOMEBODY, *(decision.by for decision in decisions)})
+        self._watch = Watch(world, self._tools, people=people)
+        self._tools.watcher = self._watch
+        self._storage = Storage(world.loop, self._watch)
+        self._node = Node("node", world, self._storage, self._tools, self._watch)
+        self._node.runner_of = lambda node, epoch: ScriptedRunner(node, epoch, self._played)
+        self._office = Office(decisions, self._say)
+        self._asked: dict[Asked, None] = {}
+        self._refusal: FsmSagaError | None = None
+        self._started_at = self._rested_at = 0.0
+        self._watch.on_change.append(self._changed)
+
+    @property
+    def _saga(self) -> Saga | None:
+        watched = self._watch.sagas.get(self._scene.saga_id)
+        return None if watched is None else watched.saga
+
+    @property
+    def records(self) -> list[Record]:
+        """The saga's journal."""
+        return self._watch.sagas[self._scene.saga_id].records
+
+    @property
+    def program(self) -> Program:
+        """The saga's program."""
+        return self._watch.sagas[self._scene.saga_id].saga.program
+
+    def run(self) -> End:
+        """Run the saga until it rests and every message has arrived.
+
+        Raises:
+            FsmSagaError: If the submission was refused.
+            AssertionError: If a rule of the engine was broken, or it came to no rest.
+        """
+        with pure():
+            try:
+                return self._run()
+            finally:
+                self.world.loop.close()
+
+    def _run(self) -> End:
+        world, loop = self.world, self.world.loop
+        self._node.start(LeaseElection(self._storage))
+        self._started_at = loop.time()
+        world.spawn(self._submit())
+        for decision in self._decisions:
+            if decision.at_s is not None:
+                loop.call_world(decision.at_s, self._at_once, decision)
+        # How long it may take is known only once it is compiled.
+        loop.run_while(lambda: self._saga is None and self._refusal is None, until=PATIENCE_S)
+        if self._refusal is not None:
+            raise self._refusal
+        saga = self._saga
+        until = self._extra_s + (0.0 if saga is None else 2 * bound_s(saga.program))
+        if not loop.run_while(self._is_moving, until=until) or self._saga is None:
+            raise AssertionError(f"the saga came to no rest within {until:g} virtual seconds")
+        loop.run_while(lambda: world.in_flight > 0, until=until + self._extra_s)
+        if world.violations:
+            broken = "\n".join(map(str, world.violations))
+            raise AssertionError(f"a rule of the engine was broken, which is a bug:\n{broken}")
+        return self._end(self._saga)
+
+    def _is_moving(self) -> bool:
+        saga = self._saga
+        if saga is None or self._office.busy:
+            return True
+        return not (saga.state.is_final or saga.state.phase is Phase.NEEDS_HUMAN)
+
+    async def _submit(self) -> None:
+        plan = self._scene.sketch.plan
+
+        async def submit(engine: Engine) -> Any:
+            return await engine.submit(plan, inputs=self._inputs)
+
+        found = await self._ask(submit)
+        if isinstance(found, FsmSagaError):
+            self._refusal = found
+
+    async def _ask(self, work: Callable[[Engine], Any]) -> Any:
+        """Have whoever leads do something, and again until the answer is one of the engine's."""
+        loop = self.world.loop
+        while True:
+            if self._node.engine is not None:
+                answer = self._node.ask(work)
+                expiry = loop.call_world(PATIENCE_S, _give_up, answer)
+                found = await answer
+                expiry.cancel()
+                if found is not _UNHEARD and is_answer(found):
+                    return found
+            await asyncio.sleep(ASKS_AGAIN_S)
+
+    def _changed(self, saga_id: str) -> None:
+        saga = self._watch.sagas[saga_id].saga
+        self._rested_at = self.world.loop.time()
+        self._asked.update(dict.fromkeys(asked_of(saga)))
+        self._office.look(saga)
+
+    def _at_once(self, decision: Decision) -> None:
+        self._office.busy += 1
+        self._say(decision, at_once(decision))
+
+    def _say(self, decision: Decision, answer: Answer) -> None:
+        self.world.spawn(self._bring(decision, answer))
+
+    async def _bring(self, decision: Decision, answer: Answer) -> None:
+        await asyncio.sleep(decision.after_s)
+        found = await self._ask(lambda engine: engine.answer(self._scene.saga_id, answer))
+        self._office.said(decision, found)
+        saga = self._saga
+        if saga is not None:
+            self._office.look(saga)
+
+    def _end(self, saga: Saga) -> End:
+        truths = {i: self._tools.truth(saga.saga_id, i) for i in range(len(saga.steps))}
+        names = {i: saga.program.steps[i].action.tool for i in truths}
+        done = [
+            names[int(entry.detail.rpartition(".")[2])]
+            for entry in self.world.trace
+            if entry.who == "tools" and entry.what == "does"
+        ]
+        undone = sorted(
+            (truth.undone_at, names[i])
+            for i, truth in truths.items()
+            if truth.undone_at is not None
+        )
+        return End(
+            view=view_of(saga),
+            calls=self._played.calls,
+            done=done,
+            undone=[name for _at, name in undone],
+            left=[names[i] for i, truth in truths.items() if truth.left > 0],
+            asked=list(self._asked),
+            refused=self._office.refused,
+            seconds=self._rested_at - self._started_at,
+            crashes=self._played.crashes,
+        )
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_result(_UNHEARD)
