@@ -142,3 +142,15 @@ def test_what_waits_was_not_interrupted() -> None:
     play.resume()
     play.rejected(1, direction=UNDO)
     assert interruptions(play.saga) == 0
+
+
+def test_a_check_that_was_interrupted_for_too_long_says_why_it_is_not_asked_again() -> None:
+    play = Play(PLAN.replace("\n2", " ; retry=1\n2"), "a check=ask retention=60")
+    play.unknown(1)
+    assert play.ordered == ["ask"]
+    play.at = 1000.0
+    play.resume()
+    assert (play.step(1).status, play.step(1).error) == (
+        "DOUBTFUL",
+        "it is so long ago that the tool no longer remembers the call",
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.core.contract import ToolContract
+from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import WakeAt
 from fsm_saga.core.forward import is_remembered, send_check
+from fsm_saga.core.ids import req_id
 from fsm_saga.core.states import Direction
 from fsm_saga.core.work import Work
 from fsm_saga.errors import InvariantBrokenError
@@ -407,3 +409,32 @@ def test_a_call_is_sent_for_as_long_as_its_tool_remembers_what_may_have_happened
     play.tick(30.0)
     assert play.call(1).send_before == 60.0, "what may have happened counts from its first copy"
     assert Play("1 a / ua").call(1).send_before is None
+
+
+def test_a_check_has_an_id_of_its_own_for_each_step_and_each_order() -> None:
+    play = Play("1 a / ua\n2 b / ub id=$output.step_2.id ; retry=1", "b check=ask")
+    play.ok(1)
+    play.unknown(2)
+    scope = Draft.of(play.saga).call_scope
+    assert play.call(2, CHECK).req_id == req_id(scope, 1, CHECK, 0)
+    play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable retry=1", "b check=ask")
+    play.ok(1)
+    play.rejected(2)
+    play.retry(2)
+    play.unknown(2)
+    assert play.call(2, CHECK).req_id == req_id(scope, 1, CHECK, 1)
+
+
+def test_what_a_check_says_is_kept_up_to_a_bound() -> None:
+    play = Play("1 a / ua id=$output.step_1.id ; retry=1", "a check=ask")
+    play.unknown(1)
+    play.ok(1, {"status": "y" * 400}, CHECK)
+    said = "the check answered neither done, refused nor absent: '" + "y" * 400
+    assert play.step(1).error == said[:300]
+
+
+def test_nothing_is_waited_for_when_the_deadline_is_just_over() -> None:
+    play = Play("1 a / ua ; deadline=20 retry=1", "a deadline")
+    play.at = 20.0 + play.saga.program.clock_skew_s
+    play.unknown(1)
+    assert play.written[0] == "ActionDoubted"

@@ -138,6 +138,127 @@ def test_a_refusal_names_the_slip(text: str, why: str) -> None:
     assert why in refused.value.why
 
 
+PARTS = "Write '$output.step_<id>' or '$input.<name>', then '.<key>' or '.<index>' as needed."
+WHOLE = (
+    "Write a reference as the whole value, like '$output.step_1.id'. If the text is meant as it "
+    "stands, put it into inputs and refer to it by '$input.<name>'."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "hint"),
+    [
+        ("$$x", "begins with two dollar signs; there is no escape and no second pass.", WHOLE),
+        ("${x}", "uses ${...}, and there is no such form.", WHOLE),
+        ("$output x", "holds a space, and a reference has none.", WHOLE),
+        (
+            "x $output",
+            "holds a reference inside a longer text, and texts are not put together.",
+            "Make the reference the whole value, or let a step of its own compose the text.",
+        ),
+        (
+            "$env-x.y",
+            "names 'env'; a plan can refer to '$output' and '$input' only.",
+            "Use '$output.step_<id>.<path>' for what a step returned or '$input.<name>' for an "
+            "input of the plan; there is no access to the environment, to secrets or to files.",
+        ),
+        ("$input..x", "has an empty part between or after its dots.", PARTS),
+        (
+            "$input.x[0]",
+            "uses brackets; an index is a part like any other.",
+            "Write '.items.0.id' for items[0].id.",
+        ),
+        (
+            "$output.x",
+            "does not say which step: it has to begin with '$output.step_<id>'.",
+            "Put 'step_' and the step_id there.",
+        ),
+        (
+            "$input",
+            "does not say which input: it has to begin with '$input.<name>'.",
+            "Put the name of an input there.",
+        ),
+        (
+            "$input.x()",
+            "is not a dotted path of names; expressions and calls do not exist here.",
+            PARTS,
+        ),
+    ],
+)
+def test_a_refusal_shows_the_text_and_says_what_to_write(text: str, why: str, hint: str) -> None:
+    with pytest.raises(ReferenceRefused) as refused:
+        scan(text)
+    assert refused.value.why == f"{text!r} {why}"
+    assert refused.value.hint == hint
+    assert str(refused.value) == f"{text!r} {why} {hint}"
+
+
+def test_a_text_is_shown_up_to_eighty_characters() -> None:
+    for text, shown in (
+        ("$$" + "x" * 78, "$$" + "x" * 78),
+        ("$$" + "x" * 79, "$$" + "x" * 75 + "..."),
+    ):
+        with pytest.raises(ReferenceRefused) as refused:
+            scan(text)
+        assert refused.value.why.startswith(f"{shown!r} begins")
+
+
+def test_a_reference_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    longest = "$input." + "x" * 60 + ".y" * ((LIMITS.reference_max - 67) // 2)
+    longest += "y" * (LIMITS.reference_max - len(longest))
+    assert scan(longest) is not None
+    with pytest.raises(ReferenceRefused, match=r"is longer than 1024 characters\."):
+        scan(longest + "y")
+    with pytest.raises(ReferenceRefused, match="not a dotted path of names"):
+        scan(longest[:-1] + "!")
+
+
+def test_a_step_that_the_plan_lacks_is_named() -> None:
+    with pytest.raises(ReferenceRefused) as refused:
+        made("$output.step_9.x")
+    assert refused.value.code == "unknown-step-reference"
+    assert (
+        refused.value.why == "'$output.step_9.x' names the step '9', which the plan does not have."
+    )
+    assert refused.value.hint == "Refer to a step of this plan by its step_id."
+
+
+@pytest.mark.parametrize(
+    ("reference", "output", "why"),
+    [
+        ("$output.step_1.a", {}, "the output has no 'a'; it has: nothing"),
+        ("$output.step_1.a", {"b": 1, "c": 2}, "the output has no 'a'; it has: b, c"),
+        (
+            "$output.step_1.a",
+            dict.fromkeys("cbdefghij"),
+            "the output has no 'a'; it has: b, c, d, e, f, g, h, i, ...",
+        ),
+        (
+            "$output.step_1.a",
+            dict.fromkeys("bcdefghi"),
+            "the output has no 'a'; it has: b, c, d, e, f, g, h, i",
+        ),
+        ("$output.step_1.a.b.x", {"a": {"b": {}}}, "'a.b' has no 'x'; it has: nothing"),
+        ("$output.step_1.a.2", {"a": [1, 2]}, "'a' has 2 items, so none at 2"),
+        ("$output.step_1.3", [1], "the output has 1 items, so none at 3"),
+        ("$output.step_1.a.x", {"a": []}, "'a' is a list, so 'x' cannot be looked up in it"),
+        ("$output.step_1.a.x", {"a": None}, "'a' is null, so it has no 'x'"),
+        ("$output.step_1.a.b.x", {"a": {"b": "t"}}, "'a.b' is a text, so it has no 'x'"),
+        ("$output.step_1.x", 1.5, "the output is a number, so it has no 'x'"),
+        ("$output.step_1.x", True, "the output is true or false, so it has no 'x'"),
+        ("$output.step_2.x", None, "the step has no recorded output"),
+        ("$input.y", None, "the plan's inputs has no 'y'; it has: z"),
+    ],
+)
+def test_what_is_missing_is_said_with_its_place(reference: str, output: Any, why: str) -> None:
+    template = Template.compile({"p": [reference]}, {"1": 0, "2": 1})
+    with pytest.raises(ReferenceMissing) as missing:
+        template.resolve({0: output}, {"z": 1})
+    assert missing.value.why == why
+    assert (missing.value.pointer, missing.value.reference) == ("/p/0", reference)
+    assert str(missing.value) == f"{reference!r} at /p/0 cannot be resolved: {why}"
+
+
 def test_a_missing_reference_that_is_the_whole_template_is_at_its_root() -> None:
     with pytest.raises(ReferenceMissing, match=r"^'\$input\.y' at / cannot") as missing:
         made("$input.y").resolve({}, {})

@@ -20,6 +20,8 @@ def test_jitter_shortens_a_wait_by_less_than_half() -> None:
 
 def test_a_very_late_attempt_waits_as_long_as_any() -> None:
     assert next_attempt_delay_s(RULE, attempt=5_000, jitter=0.0) == 10.0
+    boundless = RetryRule(attempt_max=9, doubt_attempt_max=9, delay_s=1.0, delay_s_max=1e30)
+    assert next_attempt_delay_s(boundless, attempt=5_000, jitter=0.0) == 2.0**60
 
 
 @pytest.mark.parametrize(("attempt", "jitter"), [(0, 0.0), (-1, 0.0), (1, 1.0), (1, -0.1)])
