@@ -144,7 +144,7 @@ class JournalReader:
         connection = self._connection or self._connect()
         try:
             return connection.execute(statement, bindings).fetchall()
-        except apsw.CorruptError as error:
+        except (apsw.CorruptError, UnicodeDecodeError) as error:
             self.close()
             whose = "the store" if saga_id is None else f"saga {saga_id!r}"
             raise CorruptRecordError(
@@ -238,8 +238,13 @@ def _answered(number: int, saga_id: str, kind: str, body: bytes, answer: bytes |
 
 
 def _head(row: tuple[Any, ...]) -> Head:
+    """Return a row as a head.
+
+    Raises:
+        CorruptRecordError: It has values of types that no head has.
+    """
     (
-        _number,
+        number,
         saga_id,
         state,
         outcome,
@@ -250,6 +255,14 @@ def _head(row: tuple[Any, ...]) -> Head:
         is_final,
         waits_for,
     ) = row
+    texts, numbers = (saga_id, state, waits_for), (position, created_at, updated_at)
+    is_readable = all(type(text) is str for text in texts)
+    if not is_readable or not all(isinstance(value, int | float) for value in numbers):
+        raise CorruptRecordError(
+            f"The head of saga {saga_id!r}, the {number}. of the store, is damaged. Nothing was "
+            "changed; restore it from a copy of the store.",
+            saga_id=saga_id,
+        )
     return Head(
         saga_id=saga_id,
         state=state,
@@ -272,7 +285,8 @@ def _journal(saga_id: str, rows: list[Any]) -> tuple[Record, ...]:
             break
         if position != len(records):
             raise _damaged(saga_id, len(records), f"the next entry is at {position}")
-        if checksum(saga_id, position, count, body) != crc:
+        # A flipped bit can make another type of it, for which there is no checksum.
+        if type(body) is not bytes or checksum(saga_id, position, count, body) != crc:
             raise _damaged(saga_id, position, "its checksum does not match")
         records += CODEC.decode(body, saga_id=saga_id, position=position)
         if len(records) != position + count:

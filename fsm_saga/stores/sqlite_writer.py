@@ -20,6 +20,7 @@ import apsw
 
 from fsm_saga.errors import (
     ConflictError,
+    CorruptRecordError,
     FsmSagaError,
     InvariantBrokenError,
     StoreError,
@@ -121,7 +122,13 @@ class JournalWriter:
         self._is_log_suspect = False
 
     def _claim(self) -> None:
-        epoch: int = self._execute(_EPOCH).get
+        epoch = self._execute(_EPOCH).get
+        if not isinstance(epoch, int):
+            raise CorruptRecordError(
+                f"Store {self._path!r} was not opened for writing: the number of its last writer "
+                "is damaged. Nothing was changed; restore it from a copy.",
+                path=self._path,
+            )
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         for key, value in {"epoch": epoch + 1, **facts}.items():
             self._execute(_SET_META, (key, value))
@@ -287,6 +294,12 @@ class JournalWriter:
             commands = commands_of(self._execute(PENDING_COMMANDS).fetchall())
         except apsw.BusyError:  # a log is being recovered just now; the next look finds them
             return ()
+        except UnicodeDecodeError as error:
+            raise CorruptRecordError(
+                f"A command in store {self._path!r} is damaged: it has text that is none. Nothing "
+                "was changed; restore the store from a copy.",
+                path=self._path,
+            ) from error
         except apsw.Error as error:
             raise self._failed(error, doing="looking for commands") from error
         self._data_version, self._has_commands = version, bool(commands)

@@ -284,6 +284,29 @@ async def test_an_unreadable_command_is_said_to_be_damaged(path: Path) -> None:
 # --- size ----------------------------------------------------------------------------------------
 
 
+async def test_text_that_is_none_is_said_to_be_damaged_and_stops_nobody_else(path: Path) -> None:
+    await make_store(path)
+    change(path, "UPDATE heads SET state = CAST(X'FF' AS TEXT) WHERE saga_id = 'trip-1'")
+    async with open_store(url_of(path)) as store:
+        with pytest.raises(CorruptRecordError, match="'trip-1'"):
+            await store.head("trip-1")
+        assert await store.head("trip-2") is not None
+        assert len(await store.load("trip-1") or ()) == 3
+        await store.append(append_of("trip-0", 3))
+
+
+async def test_a_command_of_text_that_is_none_is_said_to_be_damaged(path: Path) -> None:
+    await make_store(path)
+    change(
+        path,
+        "INSERT INTO commands(saga_id, kind, body) VALUES ('x', CAST(X'FF' AS TEXT), X'7B7D')",
+    )
+    async with open_store(url_of(path)) as store:
+        with pytest.raises(CorruptRecordError, match="damaged"):
+            await store.pending_commands()
+        await store.append(append_of("trip-0", 3))
+
+
 async def test_heads_are_read_page_by_page_without_a_gap(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,249 @@
+"""One bit of the store's files is wrong: a journal is refused or right, never anything else.
+
+What is not covered by a checksum of ours is the head of a saga, which lists show and which its
+journal proves wrong as soon as it is read, and a command that waits. In the log, SQLite takes a
+wrong bit for the end: what is left is an earlier moment of the whole store, never a mixture.
+
+Run with ``-s`` to see what became of how many flips.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fsm_saga.core.records import Record
+from fsm_saga.errors import CorruptRecordError, FsmSagaError, StoreError
+from fsm_saga.stores.opening import open_store
+from fsm_saga.stores.sqlite import SqliteWriteStore
+from tests.conformance.samples import append_of, command_of, started, submitted
+from tests.support.kill_grid import open_fast_directory
+from tests.support.power_disk import RecordingDisk, states_of
+
+DATABASE = "sagas.db"
+LOG = f"{DATABASE}-wal"
+JOURNAL = f"{DATABASE}-journal"
+SAGAS = [f"trip-{number}" for number in range(6)]
+APPENDS = 6
+SEED = 20_260_101
+DATABASE_FLIPS, LOG_FLIPS, JOURNAL_FLIPS = 2_000, 1_000, 400
+# Of a list of heads, so many in a thousand flips may show a wrong word.
+WRONG_HEADS_MAX = 8
+
+Journals = Mapping[str, tuple[Record, ...]]
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    with open_fast_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+async def fill(store: SqliteWriteStore) -> None:
+    for saga_id in SAGAS:
+        await store.append(append_of(saga_id, 0, submitted(saga_id)))
+    for position in range(1, APPENDS):
+        for saga_id in SAGAS:
+            await store.append(append_of(saga_id, position, started(position, pad="x" * 60)))
+    await store.post_command(command_of(SAGAS[0]))
+
+
+def files_in(place: Path) -> dict[str, bytes]:
+    names = (DATABASE, LOG, JOURNAL)
+    return {name: (place / name).read_bytes() for name in names if (place / name).exists()}
+
+
+async def made(place: Path, *, is_closed: bool) -> dict[str, bytes]:
+    """Return the files of a store, with everything in the database, or in the log."""
+    store = await SqliteWriteStore.open(f"sqlite:///{place}/{DATABASE}", f"{place}/{DATABASE}")
+    await fill(store)
+    if is_closed:
+        await store.close()
+        return files_in(place)
+    files = files_in(place)
+    await store.close()
+    return files
+
+
+@dataclass
+class Found:
+    """What a store says of itself; a refusal is the error in the place of an answer."""
+
+    opening: FsmSagaError | None = None
+    heads: list[tuple[object, ...]] | FsmSagaError = field(default_factory=list)
+    journals: dict[str, tuple[Record, ...] | FsmSagaError] = field(default_factory=dict)
+
+
+async def found_in(place: Path) -> Found:
+    """Open a store for writing and ask it everything."""
+    found = Found()
+    try:
+        async with open_store(f"sqlite:///{place}/{DATABASE}") as store:
+            try:
+                heads = await store.heads()
+                found.heads = [(h.saga_id, h.state, h.position, h.is_final) for h in heads]
+            except StoreError as error:
+                found.heads = error
+            for saga_id in SAGAS:
+                try:
+                    found.journals[saga_id] = await store.load(saga_id) or ()
+                except StoreError as error:
+                    found.journals[saga_id] = error
+    except StoreError as error:
+        found.opening = error
+    return found
+
+
+def flips(data: bytes, count: int, seed: str) -> Iterator[bytes]:
+    """Yield the data with one bit flipped, at so many places."""
+    chance = random.Random(f"{SEED} {seed}")
+    for _ in range(count):
+        damaged = bytearray(data)
+        damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        yield bytes(damaged)
+
+
+class Lab:
+    """Puts damaged files into a directory, again and again."""
+
+    def __init__(self, place: Path, files: Mapping[str, bytes]) -> None:
+        self._place, self._files = place, files
+
+    def flipped(self, name: str, count: int) -> Iterator[Found]:
+        """Yield what a store says after each flip in one of its files."""
+        for data in flips(self._files[name], count, name):
+            yield self.found({**self._files, name: data})
+
+    def found(self, files: Mapping[str, bytes]) -> Found:
+        """Return what a store of these files says."""
+        for file in self._place.iterdir():
+            file.unlink()
+        for name, data in files.items():
+            (self._place / name).write_bytes(data)
+        return asyncio.run(found_in(self._place))
+
+
+def check_says_why(error: FsmSagaError) -> None:
+    """A refusal names the saga or the store, and what to do."""
+    said = str(error)
+    assert "trip-" in said or DATABASE in said, said
+    assert error.code in said
+
+
+def test_a_flipped_bit_in_the_database_is_refused_or_makes_no_difference(base: Path) -> None:
+    files = asyncio.run(made(base, is_closed=True))
+    assert set(files) == {DATABASE}
+    lab = Lab(base, files)
+    right = lab.found(files)
+    seen: Counter[str] = Counter()
+    for found in lab.flipped(DATABASE, DATABASE_FLIPS):
+        if found.opening is not None:
+            check_says_why(found.opening)
+            seen["the store was refused"] += 1
+            continue
+        refused = 0
+        for saga_id, journal in found.journals.items():
+            if isinstance(journal, FsmSagaError):
+                check_says_why(journal)
+                refused += 1
+            else:
+                assert journal in ((), right.journals[saga_id]), saga_id
+                # Nobody finds it under its name any more: then its head does not bear the name.
+                refused += not journal
+        seen["a saga was refused, the others went on" if 0 < refused < 6 else ""] += 1
+        seen["all sagas were refused"] += refused == 6
+        seen["no difference"] += not refused and found.heads == right.heads
+        seen["a head was refused"] += isinstance(found.heads, FsmSagaError)
+        is_wrong = not isinstance(found.heads, FsmSagaError) and found.heads != right.heads
+        seen["a head was wrong"] += is_wrong
+    del seen[""]
+    sys.stdout.write(f"database: {DATABASE_FLIPS} flips, {dict(+seen)}\n")
+    assert seen["a saga was refused, the others went on"] > 100
+    assert seen["all sagas were refused"] < DATABASE_FLIPS // 50
+    assert seen["a head was wrong"] <= WRONG_HEADS_MAX * DATABASE_FLIPS / 1_000
+
+
+def test_a_flipped_bit_in_the_log_leaves_an_earlier_moment_or_makes_no_difference(
+    base: Path,
+) -> None:
+    files = asyncio.run(made(base, is_closed=False))
+    lab = Lab(base, files)
+    right = lab.found(files).journals
+    seen: Counter[str] = Counter()
+    for found in lab.flipped(LOG, LOG_FLIPS):
+        assert found.opening is None
+        assert not isinstance(found.heads, FsmSagaError)
+        lengths = {}
+        for saga_id, journal in found.journals.items():
+            assert not isinstance(journal, FsmSagaError)
+            whole = right[saga_id]
+            assert not isinstance(whole, FsmSagaError)
+            assert journal == whole[: len(journal)]
+            lengths[saga_id] = len(journal)
+        # One moment of the whole store: appends went round the sagas in turn.
+        assert sorted(lengths.values(), reverse=True) == list(lengths.values())
+        assert max(lengths.values()) - min(lengths.values()) <= 1
+        assert {head[0]: head[2] for head in found.heads} == {k: n for k, n in lengths.items() if n}
+        seen[
+            "an earlier moment" if lengths != dict.fromkeys(SAGAS, APPENDS) else "no difference"
+        ] += 1
+    sys.stdout.write(f"log: {LOG_FLIPS} flips, {dict(seen)}\n")
+    assert seen["an earlier moment"] > LOG_FLIPS // 2
+
+
+def test_a_flipped_bit_in_the_journal_of_the_first_moment_makes_a_store_or_is_refused(
+    base: Path,
+) -> None:
+    """A store is made in one transaction, with a rollback journal; the power goes in its middle."""
+    disk = RecordingDisk()
+    try:
+        asyncio.run(made(base, is_closed=True))
+    finally:
+        disk.unregister()
+    hot = [
+        state.files
+        for state in states_of(disk.actions, torn=0, seed=SEED)
+        if state.how == "kept" and state.files.get(JOURNAL) and state.files.get(DATABASE)
+    ]
+    assert hot, "no moment was found at which the journal matters"
+    seen: Counter[str] = Counter()
+    for files in hot:
+        for found in Lab(base, files).flipped(JOURNAL, JOURNAL_FLIPS // len(hot)):
+            if found.opening is not None:
+                check_says_why(found.opening)
+                seen["the store was refused"] += 1
+                continue
+            answers = [found.heads, *found.journals.values()]
+            refused = [answer for answer in answers if isinstance(answer, FsmSagaError)]
+            for error in refused:
+                check_says_why(error)
+            assert not any(answer for answer in answers if answer not in refused)
+            seen["what is there was refused" if refused else "the store was made"] += 1
+    sys.stdout.write(f"journal: {sum(seen.values())} flips, {dict(seen)}\n")
+    assert seen["the store was made"] > JOURNAL_FLIPS // 4
+
+
+def test_a_store_whose_writers_number_is_lost_is_refused(base: Path) -> None:
+    """Found by a flip in the key of the row: the number is none, and none has no next."""
+    files = asyncio.run(made(base, is_closed=True))
+    data = files[DATABASE]
+    at = data.index(b"epoch")
+    damaged = data[:at] + b"epocj" + data[at + 5 :]
+    found = Lab(base, files).found({DATABASE: damaged})
+    assert isinstance(found.opening, CorruptRecordError)
+    assert "number of its last writer" in str(found.opening)
