@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup system demo quick lint check test cover diagrams bench nightly evidence lock clean all
+.PHONY: help setup system demo quick lint check test cover diagrams sim bench nightly evidence lock clean all
 
 # PYTHON=... chooses the interpreter of a new .venv; LOCK_FLAGS=--upgrade makes `lock` take newer versions.
 PYTHON ?=
@@ -49,6 +49,9 @@ cover: $(DEV) system ## Run the tests and print the lines and branches that none
 
 diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
 	$(VENV_PYTHON) -m diagrams.make
+
+sim: $(RUNTIME) ## Run the simulation; SEEDS=20000 says how much of it, SEED=7 tells one seed
+	$(VENV_PYTHON) -m fsm_saga.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000))
 
 bench: $(RUNTIME) ## Measure this machine
 	.venv/bin/fsm-saga bench
