@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fsm_saga.cli.planning import AssumedTools
+from fsm_saga.plan.assumed import AssumedTools
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.limits import LIMITS
 from tests.corpus.test_plan_corpus import READABLE, catalogue
