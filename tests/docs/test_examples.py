@@ -24,6 +24,9 @@ import pytest
 
 from examples.travel import demo
 from examples.travel.process import HOST, Agency, open_agency
+from tests.support.typist import CAN_FORK, Typist
+
+pytestmark = pytest.mark.skipif(not CAN_FORK, reason="the typist's processes are forks")
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -47,10 +50,17 @@ def run_module(
     )
 
 
+@pytest.fixture(scope="module")
+def typist() -> Iterator[Typist]:
+    with Typist() as typist:
+        yield typist
+
+
 class Desk:
     """The command line, for one example with its tools and with a store of its own."""
 
-    def __init__(self, example: str, directory: Path, **env: str) -> None:
+    def __init__(self, typist: Typist, example: str, directory: Path, **env: str) -> None:
+        self.typist = typist
         self.example = example
         self.store = f"sqlite:///{directory / 'sagas.db'}"
         self.tools = str(EXAMPLES / example / "tools.py")
@@ -58,7 +68,7 @@ class Desk:
 
     def command(self, *arguments: str, exit_code: int) -> str:
         """Run a command on this store, expect its exit code, and return its stdout."""
-        ended = run_module("fsm_saga", *arguments, "--store", self.store, env=self.env)
+        ended = self.typist.type(*arguments, "--store", self.store, env=self.env)
         assert ended.returncode == exit_code, f"{arguments}: {ended.stdout}\n{ended.stderr}"
         return ended.stdout
 
@@ -246,9 +256,9 @@ def bad_line_to(agency: Agency) -> Iterator[str]:
         yield url
 
 
-def test_lost_answers_book_nothing_twice(tmp_path: Path) -> None:
+def test_lost_answers_book_nothing_twice(typist: Typist, tmp_path: Path) -> None:
     with open_agency(tmp_path) as agency, bad_line_to(agency) as url:
-        saga = Desk("travel", tmp_path, TRAVEL_URL=url).run(exit_code=0)
+        saga = Desk(typist, "travel", tmp_path, TRAVEL_URL=url).run(exit_code=0)
 
         assert (saga["state"], saga["outcome"]) == ("DONE", "committed")
         assert [call["arrivals"] for call in agency.calls()] == [2, 2, 2]
@@ -257,10 +267,10 @@ def test_lost_answers_book_nothing_twice(tmp_path: Path) -> None:
         assert ledger["accounts_cents"]["王小明"] == 800_000 - 128_000 - 290_000 - 18_000
 
 
-def test_lost_answers_undo_nothing_twice(tmp_path: Path) -> None:
+def test_lost_answers_undo_nothing_twice(typist: Typist, tmp_path: Path) -> None:
     with open_agency(tmp_path, hotel_rooms=0) as agency, bad_line_to(agency) as url:
         before = agency.ledger()
-        saga = Desk("travel", tmp_path, TRAVEL_URL=url).run(exit_code=1)
+        saga = Desk(typist, "travel", tmp_path, TRAVEL_URL=url).run(exit_code=1)
 
         assert (saga["state"], saga["outcome"]) == ("FAILED", "compensated")
         after = agency.ledger()
@@ -299,10 +309,12 @@ def one_booking(directory: Path, *, attempts: int) -> Path:
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 410, 422])
-def test_a_refusal_of_the_agency_ends_the_saga_with_its_words(tmp_path: Path, status: int) -> None:
+def test_a_refusal_of_the_agency_ends_the_saga_with_its_words(
+    typist: Typist, tmp_path: Path, status: int
+) -> None:
     answers = {"status": status, "reply": b'{"error": "not on a Sunday"}', "seen": []}
     with serving(type("Refuses", (AlwaysAnswers,), answers)) as url:
-        desk = Desk("travel", tmp_path, TRAVEL_URL=url)
+        desk = Desk(typist, "travel", tmp_path, TRAVEL_URL=url)
         saga = desk.run(one_booking(tmp_path, attempts=1), exit_code=1)
 
     assert (saga["state"], saga["outcome"]) == ("FAILED", "nothing_happened")
@@ -322,13 +334,13 @@ def test_a_refusal_of_the_agency_ends_the_saga_with_its_words(tmp_path: Path, st
     ],
 )
 def test_an_answer_that_says_nothing_certain_is_never_taken_for_a_refusal(
-    tmp_path: Path, status: int, reply: bytes
+    typist: Typist, tmp_path: Path, status: int, reply: bytes
 ) -> None:
     """The undo meets the same agency, so the saga cannot clear the doubt: a person is asked."""
     seen: list[str] = []
     answers = {"status": status, "reply": reply, "seen": seen}
     with serving(type("Mumbles", (AlwaysAnswers,), answers)) as url:
-        desk = Desk("travel", tmp_path, TRAVEL_URL=url)
+        desk = Desk(typist, "travel", tmp_path, TRAVEL_URL=url)
         saga = desk.run(one_booking(tmp_path, attempts=2), exit_code=3)
 
     assert (saga["state"], saga["outcome"]) == ("NEEDS_HUMAN", "unknown")
@@ -359,9 +371,9 @@ def test_the_growing_agent_gives_up_one_trip_and_keeps_the_other() -> None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> tuple[Desk, Path]:
+def shop(typist: Typist, tmp_path: Path) -> tuple[Desk, Path]:
     books = tmp_path / "shop.db"
-    return Desk("approval", tmp_path, SHOP_DB=str(books)), books
+    return Desk(typist, "approval", tmp_path, SHOP_DB=str(books)), books
 
 
 DEEDS = "SELECT deed, what, amount_cents FROM deeds ORDER BY number"
@@ -404,9 +416,11 @@ def test_a_payment_that_is_refused_approval_releases_the_goods(shop: tuple[Desk,
     assert rows(books, DEEDS) == [RESERVED, ("released", "reservation-1", 0)]
 
 
-def test_a_post_is_made_good_by_a_person_and_the_saga_ends_amended(tmp_path: Path) -> None:
+def test_a_post_is_made_good_by_a_person_and_the_saga_ends_amended(
+    typist: Typist, tmp_path: Path
+) -> None:
     board = tmp_path / "board.db"
-    desk = Desk("semantic", tmp_path, BOARD_DB=str(board))
+    desk = Desk(typist, "semantic", tmp_path, BOARD_DB=str(board))
     posts = "SELECT text, reply_to FROM notes WHERE page = 'posts' ORDER BY number"
 
     asking = desk.run(exit_code=3)
@@ -435,9 +449,11 @@ def test_a_post_is_made_good_by_a_person_and_the_saga_ends_amended(tmp_path: Pat
     assert "said sorry in public" in history
 
 
-def test_a_refusal_in_one_branch_undoes_both_in_their_own_order(tmp_path: Path) -> None:
+def test_a_refusal_in_one_branch_undoes_both_in_their_own_order(
+    typist: Typist, tmp_path: Path
+) -> None:
     books = tmp_path / "festival.db"
-    saga = Desk("parallel", tmp_path, FESTIVAL_DB=str(books)).run(exit_code=1)
+    saga = Desk(typist, "parallel", tmp_path, FESTIVAL_DB=str(books)).run(exit_code=1)
 
     assert (saga["state"], saga["outcome"]) == ("FAILED", "compensated")
     ended_as = statuses(saga)
@@ -456,10 +472,10 @@ def test_a_refusal_in_one_branch_undoes_both_in_their_own_order(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("example", PLANS)
-def test_the_plan_of_each_example_is_proven(example: str, tmp_path: Path) -> None:
+def test_the_plan_of_each_example_is_proven(example: str, typist: Typist) -> None:
     plan, tools = EXAMPLES / example / "plan.json", EXAMPLES / example / "tools.py"
 
-    ended = run_module("fsm_saga", "verify", str(plan), "--tools", str(tools))
+    ended = typist.type("verify", str(plan), "--tools", str(tools), env={})
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
