@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ACTIVE_MAX = 100
 RESCAN_S = 2.0
 RETRY_ELECTION_S = 0.3
+WATCH_S = 20.0
 LINGER_S = 1.5
 
 
@@ -106,6 +107,7 @@ class Node:
         engine: The engine of the process that believes to lead, or None.
         epoch: The epoch in which it believes to lead.
         runner_of: Makes the tool runner of each term.
+        watch_s: How long its watch on the store lasts where nothing ends it early.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Node:
         self.tools_cut_until = 0.0
         self.is_left_dead = False
         self.runner_of: Callable[[Node, int], NodeRunner] = SimRunner
+        self.watch_s = WATCH_S
         self._lives = 0
         self._crashes_left = 0
         self._election: Election | None = None

@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 TIMEOUT_S = 1.0
 QUICK_S = (0.0005, 0.02)
-WATCH_S = 20.0
 
 
 async def ask_storage(
@@ -211,7 +210,7 @@ class SimStore:
             draw = world.chance.draw(name)
             is_reset = world.happens("watch-reset", name, draw[0])
             world.counts["watch reset"] += is_reset
-            length_s = WATCH_S * (0.1 * draw[1] if is_reset else 1.0)
+            length_s = node.watch_s * (0.1 * draw[1] if is_reset else 1.0)
             expiry = world.loop.call_later(length_s, _end_watch, posted)
             try:
                 await posted

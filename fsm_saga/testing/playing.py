@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,6 +81,8 @@ class Playing:
         self._storage = Storage(world.loop, self._watch)
         self._node = Node("node", world, self._storage, self._tools, self._watch)
         self._node.runner_of = lambda node, epoch: ScriptedRunner(node, epoch, self._played)
+        # Nothing is lost here, so that nobody has to look again: three days are few events.
+        self._node.watch_s = math.inf
         self._office = Office(decisions, self._say)
         self._asked: dict[Asked, None] = {}
         self._refusal: FsmSagaError | None = None
