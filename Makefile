@@ -44,8 +44,8 @@ check: lint system ## Check all that needs no run of the product: lint, sizes, l
 test: $(DEV) system lint ## Run everything that a change must pass
 	$(PYTEST) --hypothesis-profile=ci
 
-cover: $(DEV) system ## Run the tests and print the lines and branches that none of them reached
-	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term-missing
+cover: $(DEV) system ## Run the tests, print what none of them reached, and fail below 90 % of lines and branches
+	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term-missing --cov-fail-under=90
 
 diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
 	$(VENV_PYTHON) -m diagrams.make
