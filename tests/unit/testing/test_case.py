@@ -8,6 +8,7 @@ import pytest
 
 from fsm_saga.errors import CommandError, PlanError, ToolsError
 from fsm_saga.plan.model import Plan
+from fsm_saga.simulation.tools import ToolWorld
 from fsm_saga.testing import SagaTest
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -342,3 +343,16 @@ def test_a_story_tells_calls_and_questions(saga: SagaTest) -> None:
     assert "unknown: no answer within" in story
     assert "left in the world: fly" in story
     assert "asked: step b DOUBTFUL" in story
+
+
+def test_an_outcome_that_is_not_what_is_in_the_world_fails_the_test(
+    saga: SagaTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saga.plan(TWO)
+    saga.tool("sleep").rejects()
+    monkeypatch.setattr(ToolWorld, "_take_back", lambda *_: None)
+
+    with pytest.raises(AssertionError, match="a rule of the engine was broken"):
+        saga.run()
+    with pytest.raises(AssertionError, match="broke a rule of the engine"):
+        saga.simulate(seeds=10)
