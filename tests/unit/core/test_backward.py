@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fsm_saga.core import events as e
 from fsm_saga.core.backward import UNDO_RETRY, UNDO_TIMEOUT_S
+from fsm_saga.core.draft import Draft
+from fsm_saga.core.ids import req_id
 from fsm_saga.core.states import Direction
 from tests.support.play import UNDO, Play
 
@@ -283,3 +286,67 @@ def test_an_undo_is_sent_for_as_long_as_it_and_the_fenced_action_are_remembered(
         play.ok(1)
         play.rejected(2)
         assert play.call(1, UNDO).send_before == found
+
+
+def test_an_undo_has_an_id_of_its_own_for_each_call() -> None:
+    play = Play("1 a / ua ; undo-retry=1\n2 b / ub")
+    play.ok(1)
+    play.rejected(2)
+    scope = Draft.of(play.saga).call_scope
+    assert play.call(1, UNDO).req_id == req_id(scope, 0, Direction.UNDO, 0, 0)
+    play.rejected(1, direction=UNDO)
+    play.give(
+        e.CallsOffered(
+            at=0.0,
+            step=0,
+            by="ann",
+            note="",
+            calls=({"tool": "x", "params": {}}, {"tool": "y", "params": {}}),
+            tools={},
+        )
+    )
+    undo = play.step(1).undo
+    assert undo is not None
+    play.ok(1, direction=UNDO)
+    assert play.call(1, UNDO).req_id == req_id(scope, 0, Direction.UNDO, undo.revision, 1)
+
+
+def test_an_undo_that_was_not_sent_is_not_tried_again() -> None:
+    play = Play("1 a / ua ; undo-retry=3*1\n2 b / ub")
+    play.ok(1)
+    play.rejected(2)
+    first = play.call(1, UNDO)
+    play.give(
+        e.CallRejected(
+            at=0.0,
+            step=0,
+            direction=UNDO,
+            req_id=first.req_id,
+            error="there is no such tool",
+            jitter=0.0,
+            was_sent=False,
+        )
+    )
+    assert (play.state, play.step(1).status) == ("NEEDS_HUMAN", "STUCK")
+
+
+def test_an_undo_is_remembered_from_the_first_copy_that_may_have_had_an_effect() -> None:
+    play = Play("1 a / ua ; undo-retry=4*10..10\n2 b / ub", "ua retention=60")
+    play.ok(1)
+    play.rejected(2)
+    assert play.call(1, UNDO).send_before == 60.0
+    play.rejected(1, direction=UNDO)
+    play.tick(10.0)
+    assert play.call(1, UNDO).send_before == 70.0, "what was refused did not happen"
+    play.unknown(1, direction=UNDO)
+    play.tick(20.0)
+    assert play.call(1, UNDO).send_before == 60.0, "what may have happened counts from the first"
+
+
+def test_an_approval_that_is_withdrawn_leaves_nothing_to_approve() -> None:
+    play = Play("1 a / ua ; after=- approval=60\n2 b / ub ; after=-\n3 c / uc ; after=-")
+    assert play.step(1).digest is not None
+    play.ok(2)
+    play.rejected(3)
+    assert play.step(1).status in ("WAITING", "SKIPPED")
+    assert (play.step(1).digest, play.step(1).expires_at) == (None, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from fsm_saga.core import events as e
+from fsm_saga.core import records as r
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import WakeAt
@@ -438,3 +440,22 @@ def test_nothing_is_waited_for_when_the_deadline_is_just_over() -> None:
     play.at = 20.0 + play.saga.program.clock_skew_s
     play.unknown(1)
     assert play.written[0] == "ActionDoubted"
+
+
+def test_a_call_that_was_not_sent_is_refused_at_once_and_written_down_as_such() -> None:
+    play = Play("1 a / ua ; retry=3*1\n2 b / ub")
+    play.give(
+        e.CallRejected(
+            at=0.0,
+            step=0,
+            direction=Direction.DO,
+            req_id=play.call(1).req_id,
+            error="there is no such tool",
+            jitter=0.0,
+            was_sent=False,
+        )
+    )
+    assert play.last.records[0] == r.ActionRejected(
+        at=0.0, step=0, error="there is no such tool", was_sent=False
+    )
+    assert play.state == "FAILED"

@@ -91,11 +91,12 @@ def test_past_the_pivot_a_bad_output_is_asked_for_again_while_its_tool_remembers
 def test_a_compensation_of_three_calls_makes_them_in_order() -> None:
     play = stuck()
     play.offer(1, "one", "two", "three")
-    made = []
+    made, written = [], []
     while play.state != "FAILED":
         made += play.ordered
+        written += [each.tool for each in play.last.records if isinstance(each, r.UndoStarted)]
         play.ok(1, direction=UNDO)
-    assert made == ["one", "two", "three"]
+    assert made == written == ["one", "two", "three"]
 
 
 def test_the_waits_after_a_person_tries_again_begin_anew() -> None:

@@ -213,6 +213,14 @@ def test_a_reference_may_be_as_long_as_the_limit_and_no_longer() -> None:
         scan(longest[:-1] + "!")
 
 
+def test_a_key_that_is_a_reference_is_shown() -> None:
+    with pytest.raises(ReferenceRefused) as refused:
+        made({"$input.x": 1})
+    assert refused.value.code == "reference-in-key"
+    assert refused.value.why == "'$input.x' is a key."
+    assert refused.value.hint == "A reference can only be a value; write the key out."
+
+
 def test_a_step_that_the_plan_lacks_is_named() -> None:
     with pytest.raises(ReferenceRefused) as refused:
         made("$output.step_9.x")

@@ -227,6 +227,10 @@ def test_an_approval_counts_until_the_very_moment_of_the_deadline() -> None:
         (lambda: undoing(), "the saga is already going back"),
         (lambda: stuck(), "the saga is already going back, and waits for what a person is asked"),
         (
+            lambda: undone_beside_a_doubt(),
+            "the saga is already going back, and waits for what a person is asked",
+        ),
+        (
             lambda: pivot_in_flight(),
             "a step that cannot be undone is under way; its outcome decides",
         ),
@@ -261,6 +265,15 @@ def stuck_beside_a_doubt() -> Play:
     play.unknown(2)
     play.rejected(1, direction=UNDO)
     assert (play.state, play.statuses) == ("NEEDS_HUMAN", "STUCK DOUBTFUL")
+    return play
+
+
+def undone_beside_a_doubt() -> Play:
+    play = Play("1 a / ua ; after=-\n2 b / ub ; after=- retry=1")
+    play.ok(1)
+    play.unknown(2)
+    play.ok(1, direction=UNDO)
+    assert (play.state, play.statuses) == ("NEEDS_HUMAN", "COMPENSATED DOUBTFUL")
     return play
 
 

@@ -157,6 +157,7 @@ def test_the_first_row_whose_guards_all_hold_wins() -> None:
         )
     }
     table = Table(rows)
+    assert table.rows is rows
     facts = Facts(1, 0, 0, True, WayBack.OPEN, False, True)
     start = SagaEvent.START
     assert table.verdict(PENDING, start, facts) == Verdict(VerdictKind.MOVE, executing(1))
