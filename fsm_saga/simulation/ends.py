@@ -100,7 +100,10 @@ def scene_of(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> Scene:
     return Scene(
         saga_id=plan.task_id,
         sketch=sketch(plan),
-        catalogue={AMENDS: ToolFacts(name=AMENDS, params_schema={"type": "object"})} | named,
+        # A person may order calls of tools that the plan does not name.
+        catalogue={AMENDS: ToolFacts(name=AMENDS, params_schema={"type": "object"})}
+        | dict(catalogue)
+        | named,
         outputs=PlanOutputs(plan, catalogue),
         # A promise that hangs on the time is worth nothing where clocks jump by hours.
         without=_NEVER | {"clock-jump"} if timed else _NEVER,

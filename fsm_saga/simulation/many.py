@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import multiprocessing
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -129,9 +130,10 @@ def _results(chunks: list[tuple[int, int]], jobs: int) -> Iterator[Tally]:
         for chunk in chunks:
             yield run_chunk(*chunk)
         return
-    # A forked child has the imports, the plans that were made, and a planted bug if there is one.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if "fork" in methods else None)
+    # A forked child has the imports and a planted bug, if there is one; but beside other threads
+    # a fork may hang.
+    can_fork = "fork" in multiprocessing.get_all_start_methods() and threading.active_count() == 1
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
     with context.Pool(jobs) as pool:
         yield from pool.imap(_run_chunk, chunks)
 

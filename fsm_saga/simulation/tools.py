@@ -160,8 +160,9 @@ class ToolWorld:
             return self._check(request, saga_id)
         found = self._recall(request.req_id, contract)
         if contract.retention_s is not None:
-            found.closes_at = found.closes_at or sent_at + contract.retention_s
-            if sent_at <= found.closes_at < world.loop.time():
+            if found.closes_at is None or sent_at > found.closes_at:
+                found.closes_at = sent_at + contract.retention_s
+            if found.closes_at < world.loop.time():
                 return None
         found.arrivals += 1
         if found.params is None:
@@ -179,7 +180,8 @@ class ToolWorld:
             found.first_at = now
         kept_s = math.inf if contract.retention_s is None else contract.retention_s
         if now > found.first_at + kept_s + FORGETS_AFTER_S + self.clock_margin_s:
-            found.memory, found.answer = Memory.NOTHING, None
+            # What comes now is a new call to it, and remembered from now on.
+            found.memory, found.answer, found.first_at = Memory.NOTHING, None, now
         return found
 
     # Doing.
