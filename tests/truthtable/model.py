@@ -21,8 +21,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from fsm_saga.core import events as e
 from fsm_saga.core.effects import CallTool, Effect
+from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction, Phase, StepStatus
@@ -187,12 +190,17 @@ class _Search:
             self._sagas.append(saga)
         return found
 
-    def _decide(self, world: World, name: Hashable, event: e.Event) -> World:
-        """Return the world after an event; the engine is asked once for each kind of it."""
+    def _decide(
+        self, world: World, name: Hashable, event: e.Event, saga: Saga | None = None
+    ) -> World:
+        """Return the world after an event; the engine is asked once for each kind of it.
+
+        ``saga`` stands for the world's, from which it differs in what the key leaves out.
+        """
         key = (world.saga, name)
         if key not in self._decided:
             try:
-                decision = self._model.decide(self._sagas[world.saga], event)
+                decision = self._model.decide(saga or self._sagas[world.saga], event)
             except EventRefusedError:
                 self._decided[key] = (world.saga, ())
             else:
@@ -296,6 +304,11 @@ class _Search:
             for words, left, events in self._taken_over(world):
                 after = self._decide(left, ("resumed", world.is_late), resumed)
                 yield Step(f"the coordinator stops, and another takes over{words}", after, events)
+                tired = _often_interrupted(saga)
+                after = self._decide(left, ("resumed again", world.is_late), resumed, tired)
+                often = LIMITS.interruption_max
+                words = f"{often} coordinators stop in a row, and another takes over{words}"
+                yield Step(words, after, events + often - 1)
 
     def _taken_over(self, world: World) -> Iterator[Step]:
         """Yield what is left when nobody listens any more, by what becomes of what was in hand.
@@ -424,6 +437,13 @@ def _reply_event(saga: Saga, kind: str, said: str, now: float) -> e.Event:
     return _event(e.CallRejected, saga, kind, now, error="refused", jitter=0.0)
 
 
+def _often_interrupted(saga: Saga) -> Saga:
+    """Return the saga with a call during which so many processes ended that one more is enough."""
+    step, often = saga.steps[0], LIMITS.interruption_max - 1
+    undo = None if step.undo is None else replace(step.undo, interruptions=often)
+    return replace(saga, steps=(replace(step, interruptions=often, undo=undo),))
+
+
 def _event(
     make: Callable[..., e.Event], saga: Saga, kind: str, now: float, **facts: object
 ) -> e.Event:
@@ -435,7 +455,10 @@ def _event(
 
 
 def _key(saga: Saga) -> Hashable:
-    """Return what two sagas differ in that decisions depend on: no text, no position, no time."""
+    """Return what two sagas differ in that decisions depend on: no text, no position, no time.
+
+    Nor how often a call was interrupted: see ``_often_interrupted``.
+    """
     if saga.state.phase in _AT_REST:
         return (saga.state, saga.outcome)
     step = saga.steps[0]
