@@ -120,17 +120,19 @@ class Playing:
     def _run(self) -> End:
         world, loop = self.world, self.world.loop
         self._node.start(LeaseElection(self._storage))
-        self._started_at = loop.time()
+        loop.run_while(lambda: self._node.engine is None, until=PATIENCE_S)
+        self._started_at = self._played.started_at = loop.time()
         world.spawn(self._submit())
         for decision in self._decisions:
             if decision.at_s is not None:
                 loop.call_world(decision.at_s, self._at_once, decision)
         # How long it may take is known only once it is compiled.
-        loop.run_while(lambda: self._saga is None and self._refusal is None, until=PATIENCE_S)
+        until = loop.time() + PATIENCE_S
+        loop.run_while(lambda: self._saga is None and self._refusal is None, until=until)
         if self._refusal is not None:
             raise self._refusal
         saga = self._saga
-        until = self._extra_s + (0.0 if saga is None else 2 * bound_s(saga.program))
+        until += self._extra_s + (0.0 if saga is None else 2 * bound_s(saga.program))
         if not loop.run_while(self._is_moving, until=until) or self._saga is None:
             raise AssertionError(f"the saga came to no rest within {until:g} virtual seconds")
         loop.run_while(lambda: world.in_flight > 0, until=until + self._extra_s)

@@ -11,7 +11,6 @@ from fsm_saga.core.effects import CallTool
 from fsm_saga.core.states import Direction
 from fsm_saga.ports import CallOutcome, OutcomeKind
 from fsm_saga.simulation.tools import Memory
-from fsm_saga.simulation.world import STARTED_AT
 from fsm_saga.testing.end import Call
 from fsm_saga.testing.fakes import Deed, Scripted, Scripts
 from fsm_saga.tools.signature import ParamsRefusedError
@@ -33,6 +32,7 @@ class Played:
     Attributes:
         calls: All of them, in order.
         crashes: How often a call killed its coordinator.
+        started_at: When the saga was submitted, on the loop's clock.
     """
 
     def __init__(self, scripts: Scripts, real: Mapping[str, Tool[..., Any]]) -> None:
@@ -40,6 +40,7 @@ class Played:
         self.real = real
         self.calls: list[Call] = []
         self.crashes = 0
+        self.started_at = 0.0
         self.refusals: dict[str, str] = {}
 
     def misfit(self, request: CallTool) -> str | None:
@@ -82,7 +83,7 @@ class ScriptedRunner:
             params=request.params,
             req_id=request.req_id,
             attempt=request.attempt,
-            at=self._world.now() - STARTED_AT,
+            at=loop.time() - played.started_at,
         )
         played.calls.append(call)
         why = played.misfit(request)

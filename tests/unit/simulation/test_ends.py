@@ -80,7 +80,7 @@ def test_a_broken_rule_is_found_and_shrunk(scene: Scene, monkeypatch: pytest.Mon
     assert not codes.isdisjoint(violation.code for violation in shrunk.violations)
 
 
-def test_a_scene_has_the_tools_that_its_plan_names_and_their_checks() -> None:
+def test_a_scene_has_all_tools_and_one_that_makes_good() -> None:
     catalogue = {
         "act": ToolFacts(name="act", contract=ToolContract(check="look", deadline=True)),
         "undo": ToolFacts(name="undo"),
@@ -89,7 +89,7 @@ def test_a_scene_has_the_tools_that_its_plan_names_and_their_checks() -> None:
     }
     found = scene_of(Plan.of({"task_id": "t", "steps": [step(1)]}), catalogue)
 
-    assert found.catalogue.keys() == {"act", "undo", "look", AMENDS}
+    assert found.catalogue.keys() == {"act", "undo", "look", "else", AMENDS}
     assert "clock-jump" in found.without
 
 

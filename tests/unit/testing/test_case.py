@@ -10,6 +10,7 @@ from fsm_saga.errors import CommandError, PlanError, ToolsError
 from fsm_saga.plan.model import Plan
 from fsm_saga.simulation.tools import ToolWorld
 from fsm_saga.testing import SagaTest
+from fsm_saga.tools.python import Tool, tool
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 DAY_S = 86_400.0
@@ -32,6 +33,19 @@ PAID = plan(
 )
 
 
+def make_tool(name: str) -> Tool[..., Any]:
+    @tool(name=name)
+    def real() -> Any:
+        raise AssertionError("a test calls no real tool")
+
+    return real
+
+
+@tool
+def count(n: int) -> None:
+    raise AssertionError("a test calls no real tool")
+
+
 @pytest.fixture
 def saga() -> SagaTest:
     return SagaTest()
@@ -45,6 +59,7 @@ def test_without_a_word_every_tool_works(saga: SagaTest) -> None:
     assert end.done == ["fly", "sleep"]
     assert end.left == ["fly", "sleep"]
     assert end.undone == []
+    assert 0 < end.calls[0].at < end.calls[1].at < end.seconds < 1
     assert [(c.tool, c.direction, c.answer) for c in end.calls] == [
         ("fly", "do", "ok"),
         ("sleep", "do", "ok"),
@@ -332,6 +347,33 @@ def test_many_seeds_break_no_rule(saga: SagaTest) -> None:
 
     assert found.is_sound
     assert sum(found.ends.values()) == 30
+
+
+def test_a_person_may_order_calls_of_tools_that_the_plan_does_not_name(saga: SagaTest) -> None:
+    tools = [make_tool(name) for name in ("post", "apologise", "sleep")]
+    body = plan(
+        step("a", "post", rollback={"semantic": "say sorry"}), step("b", "sleep", undo=False)
+    )
+    saga.plan(body, tools=tools)
+    saga.tool("sleep").rejects()
+    saga.person("a").makes_good({"tool": "apologise", "params": {}})
+    end = saga.run()
+
+    assert end == "FAILED amended"
+    assert [call.direction for call in end.calls_of("apologise")] == ["undo"]
+
+
+def test_a_call_that_its_real_tool_cannot_take_is_not_sent(saga: SagaTest) -> None:
+    body = plan(step("a", "fly"), step("b", "count", undo=False, params={"n": "$output.step_a.id"}))
+    body["steps"][0]["rollback"]["params"] = {}
+    saga.plan(body, tools=[make_tool("fly"), make_tool("unfly"), count])
+    saga.tool("fly").returns({"id": "three"})
+    end = saga.run()
+
+    assert end == "FAILED compensated"
+    assert end.calls_of("count")[0].answer == "rejected"
+    assert "the params do not fit 'count'" in end.calls_of("count")[0].error
+    assert end.done == ["fly"]
 
 
 def test_a_story_tells_calls_and_questions(saga: SagaTest) -> None:
