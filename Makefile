@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup system demo quick lint check test cover diagrams sim bench nightly evidence lock clean all
+.PHONY: help setup system demo quick lint check test cover diagrams sim bench nightly mutants evidence lock clean all
 
 # PYTHON=... chooses the interpreter of a new .venv; LOCK_FLAGS=--upgrade makes `lock` take newer versions.
 PYTHON ?=
@@ -15,6 +15,7 @@ VENV_PYTHON := .venv/bin/python
 # Stamps: what they stand for is done again only when a lock or pyproject.toml is newer.
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
+MUTANTS := .venv/.mutants-installed
 
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTEST := $(VENV_PYTHON) -m pytest
@@ -59,13 +60,18 @@ bench: $(RUNTIME) ## Measure this machine
 nightly: $(DEV) system ## Send a million mutated plans, and their share through every other door
 	$(VENV_PYTHON) -m tests.fuzz --cases 1000000
 
+mutants: $(MUTANTS) ## Change the core in thousands of places, and see a test fail each time: half an hour
+	$(VENV_PYTHON) -m tests.mutants
+
 evidence: $(DEV) ## Write docs/evidence.md from its results; make them with python -m tests.evidence
 	$(VENV_PYTHON) -m tests.evidence --render
 
-lock: $(VENV_PYTHON) ## Resolve the dependencies of pyproject.toml into the two lock files
+lock: $(VENV_PYTHON) ## Resolve the dependencies of pyproject.toml into the lock files
 	$(PIP_INSTALL) "uv>=0.9"
 	$(UV_COMPILE) $(LOCK_FLAGS) --group build pyproject.toml --output-file requirements.lock
 	$(UV_COMPILE) $(LOCK_FLAGS) --group dev pyproject.toml --output-file requirements-dev.lock
+	$(UV_COMPILE) $(LOCK_FLAGS) --constraint requirements-dev.lock --group mutants pyproject.toml \
+	  --output-file requirements-mutants.lock
 
 clean: ## Remove .venv and everything that the targets above made
 	rm -rf .venv .coverage htmlcov build dist
@@ -99,6 +105,10 @@ $(DEV): requirements-dev.lock pyproject.toml | $(VENV_PYTHON)
 	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@
+
+$(MUTANTS): requirements-mutants.lock $(DEV)
+	$(PIP_INSTALL) --require-hashes -r requirements-mutants.lock
+	@touch $@
 
 # Tests that need `dot` or the font fail without them, they never skip; so here we only try.
 system: ## Install what the drawing tests need of the system: Graphviz and a Chinese font

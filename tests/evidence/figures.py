@@ -103,6 +103,54 @@ FIGURES: tuple[Figure, ...] = (
             "memory of a resting saga, KiB": "resting.retry.1000.kib_per_saga.median",
         },
     ),
+    Figure(
+        name="mutants",
+        title="A changed line is noticed",
+        command="python -m tests.mutants",
+        shows=(
+            "mutmut changes the code of the core, of what a tool's error means, and of what of it "
+            "is shown: one small change at a time, as a slip would. A mutant is killed if a unit "
+            "test of these modules or a story fails. What survives is listed with the reason in "
+            "tests/mutants/survivors.toml, or stands here as unlisted."
+        ),
+        leaves_out=(
+            "Only code inside functions is changed: tables and patterns at the top of a module "
+            "are not, and neither are the bodies of classes.",
+            "The slower tests are not asked: properties, the model checker, the simulation.",
+            "The machine's compiler, plans and stores are not changed yet.",
+        ),
+        rows={
+            "mutants": "mutants",
+            "killed": "killed",
+            "killed, per cent": "killed_percent",
+            "survived, and listed with the reason": "listed",
+            "survived, not listed": "unlisted",
+            "of these in guards, ids, redaction and classification": "strict_unlisted",
+            "not run": "not_run",
+        },
+        tables=(
+            Table(
+                at="modules",
+                key="module",
+                columns={
+                    "mutants": "mutants",
+                    "killed": "killed",
+                    "listed": "listed",
+                    "unlisted": "unlisted",
+                    "not run": "not_run",
+                },
+            ),
+            Table(
+                at="survivors",
+                columns={
+                    "function": "function",
+                    "is": "was",
+                    "became": "becomes",
+                    "why it may live": "reason",
+                },
+            ),
+        ),
+    ),
 )
 
 

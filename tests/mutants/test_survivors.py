@@ -1,0 +1,76 @@
+"""The list of survivors stays true: what it names is in the code as it stands."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.reading import STRICT, Change, Mutant, read_mutants, read_survivors, told
+
+LISTED = read_survivors()
+
+
+@pytest.mark.parametrize("change", LISTED, ids=lambda change: change.function)
+def test_a_listed_survivor_changes_lines_that_are_there(change: Change) -> None:
+    thing: object = importlib.import_module(change.module)
+    for name in change.function.removeprefix(f"{change.module}.").split("."):
+        thing = inspect.getattr_static(thing, name)
+    source = [line.strip() for line in inspect.getsource(thing).splitlines()]  # type: ignore[arg-type]
+    assert set(change.was.splitlines()) <= set(source)
+
+
+def test_the_strict_modules_are_there() -> None:
+    for name in STRICT:
+        importlib.import_module(name)
+
+
+MUTATED = """\
+def x_f__mutmut_orig(a):
+    if a:
+        return 1
+    return 2
+def x_f__mutmut_1(a):
+    if not a:
+        return 1
+    return 2
+def x_f__mutmut_2(a):
+    if a:
+        return 1
+    return 3
+class C:
+    def xǁCǁg__mutmut_orig(self):
+        return 0
+    def xǁCǁg__mutmut_1(self):
+        return 1
+"""
+
+
+def test_a_mutant_is_known_by_its_function_and_the_lines_that_differ(tmp_path: Path) -> None:
+    folder = tmp_path / "fsm_saga" / "core"
+    folder.mkdir(parents=True)
+    (folder / "ids.py").write_text(MUTATED, "utf-8")
+    codes = {"x_f__mutmut_1": 0, "x_f__mutmut_2": 1, "xǁCǁg__mutmut_1": None}
+    meta = {"exit_code_by_key": {f"fsm_saga.core.ids.{key}": code for key, code in codes.items()}}
+    (folder / "ids.py.meta").write_text(json.dumps(meta), "utf-8")
+    mutants = list(read_mutants(tmp_path))
+    change = Change(function="fsm_saga.core.ids.f", was="if a:", becomes="if not a:")
+    assert [mutant.change for mutant in mutants] == [
+        change,
+        Change(function="fsm_saga.core.ids.f", was="return 2", becomes="return 3"),
+        Change(function="fsm_saga.core.ids.C.g", was="return 0", becomes="return 1"),
+    ]
+    document = told(mutants, {})
+    assert (document["mutants"], document["killed"], document["not_run"]) == (3, 1, 1)
+    assert (document["unlisted"], document["strict_unlisted"]) == (1, 1)
+    document = told(mutants, {change: "it makes no difference"})
+    assert (document["listed"], document["strict_unlisted"]) == (1, 0)
+
+
+def test_what_is_listed_and_does_not_survive_is_told() -> None:
+    change = Change(function="fsm_saga.core.ids.f", was="a", becomes="b")
+    killed = Mutant(name="n", exit_code=1, change=change)
+    assert len(told([killed], {change: "why"})["listed_in_vain"]) == 1
