@@ -350,3 +350,29 @@ def test_an_approval_that_is_withdrawn_leaves_nothing_to_approve() -> None:
     play.rejected(3)
     assert play.step(1).status in ("WAITING", "SKIPPED")
     assert (play.step(1).digest, play.step(1).expires_at) == (None, None)
+
+
+def test_a_step_that_has_to_wait_keeps_no_other_branch_from_being_undone() -> None:
+    play = Play("1 a / ua ; after=-\n2 b / ub ; after=-\n3 c / uc ; after=2\n4 d / ud ; after=1,3")
+    play.ok(1)
+    play.ok(2)
+    play.ok(3)
+    play.rejected(4)
+    assert play.ordered == ["uc", "ua"], "b waits for c, and a for neither"
+
+
+def test_an_undo_that_lacks_an_output_says_so_even_if_nobody_said_why() -> None:
+    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub")
+    play.bad(1, "")
+    undo = play.step(1).undo
+    assert undo is not None
+    assert undo.error == (
+        "the rollback's parameters cannot be resolved: the step's output is not known"
+    )
+
+
+def test_a_sibling_that_is_given_up_says_so_even_if_nobody_said_why() -> None:
+    play = Play("1 a / ua ; after=- retry=3*10\n2 b / ub ; after=-")
+    play.rejected(1, "")
+    play.rejected(2)
+    assert play.step(1).error == "not tried again: the saga goes back"
