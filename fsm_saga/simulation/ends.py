@@ -31,6 +31,8 @@ from fsm_saga.simulation.shrink import smallest
 from fsm_saga.simulation.world import Entry, Violation
 
 SHRINK_RUNS_MAX = 150
+WATCH_S = 300.0
+"""A plan of somebody's may wait for days; whoever watches for all that time need not look often."""
 HEAL_AT_S_MAX = 3600.0
 _NEVER = frozenset({"another-saga", "third-saga", "amend", "corrupt"})
 _ATTEMPTS = (r.ActionStarted, r.UndoStarted, r.CheckStarted, r.AttemptStarted)
@@ -123,6 +125,8 @@ def play(scene: Scene, seed: int, *, only: frozenset[str] | None = None) -> Endi
         run = Run(seed, only=only, scene=scene)
         seen = _Seen(run)
         run.watch.on_change.append(seen.look)
+        for node in run.nodes:
+            node.watch_s = WATCH_S
         try:
             verdict = run.run()
         finally:
