@@ -82,7 +82,7 @@ def forgotten_steps(saga: Saga) -> tuple[int, ...]:
 def _is_forgetting_idle(saga: Saga, spec: StepSpec, step: StepState) -> bool:
     is_fenced = spec.action.contract.fenced_compensation
     match step.status:
-        case StepStatus.SUCCEEDED if not step.has_bad_output:
+        case StepStatus.SUCCEEDED if not step.has_bad_output or is_going_back_for_good(saga):
             behind = spec.descendants & saga.uncleared
             is_behind = any(saga.steps[i].status is StepStatus.SUCCEEDED for i in bits(behind))
             return is_behind or not is_fenced
