@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fsm_saga.plan.assumed import AssumedTools
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.limits import LIMITS
+from fsm_saga.plan.assumed import AssumedTools
 from tests.corpus.test_plan_corpus import READABLE, catalogue
 from tests.fuzz.tree import Tree, tree_of
 
