@@ -313,3 +313,12 @@ def test_what_is_no_longer_awaited_is_noted_in_its_own_words_up_to_a_bound() -> 
     (record,) = play.last.records
     assert getattr(record, "outcome", None) == "CallRejected"
     assert getattr(record, "detail", None) == "x" * 300
+
+
+def test_a_failure_turns_the_saga_even_where_a_cancellation_was_noted() -> None:
+    play = Play("1 a / ua\n2 pay ; kind=pivot")
+    play.ok(1)
+    play.cancel()
+    play.rejected(2)
+    moved = [each for each in play.last.records if isinstance(each, r.SagaMoved)]
+    assert [(each.event, each.state) for each in moved] == [("step_failed", "COMPENSATING(1)")]
