@@ -178,7 +178,7 @@ def test_what_was_intended_so_long_ago_that_its_tool_may_have_forgotten_is_not_s
             if next(seen) == 2:
                 await asyncio.sleep(wait_s)
 
-        host.store.append = append_and_stand_still  # type: ignore[method-assign]
+        host.store.append = append_and_stand_still  # type: ignore[assignment, method-assign]
         try:
             found = await host.engine.run(plan)
             assert len(host.world.did) == (2 if wait_s < 60.0 else 1)
