@@ -318,7 +318,15 @@ def _skew_is_forgotten(patch: Patch) -> None:
     _forget_programs(patch)
 
 
+def _sent_however_late(patch: Patch) -> None:
+    """Nobody looks at the clock between the intent and the call."""
+    for module in (forward, backward):
+        patch.setattr(module, "forgotten_at", lambda contract, started_at: None)
+
+
 def _everything_is_remembered(patch: Patch) -> None:
+    """Both looks at the clock are gone: one alone hides that the other is missing."""
+    _sent_however_late(patch)
     for module in (forward, backward):
         patch.setattr(module, "is_remembered", lambda contract, started_at, now: True)
 
@@ -428,6 +436,7 @@ IN_CORE = bugs(
         "compensate at once without a fence": ("C4 U1", _always(DoubtExit.COMPENSATE_NOW)),
         "clock skew forgotten": ("C3 C2 U1", _skew_is_forgotten),
         "tools remember for ever": ("X1 C3 C8", _everything_is_remembered),
+        "sent however late": ("X1 C8 C3", _sent_however_late),
         "doubt gets a new id": ("X1 C8 C3", _doubt_gets_a_new_id),
         "a person has no answer": ("ASKED", _choices_for_all),
         "crash leaves no trace": (
