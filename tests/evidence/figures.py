@@ -122,7 +122,7 @@ FIGURES: tuple[Figure, ...] = (
         rows={
             "mutants": "mutants",
             "killed": "killed",
-            "killed, per cent": "killed_percent",
+            "killed, per cent of those run": "killed_percent",
             "survived, and listed with the reason": "listed",
             "survived, not listed": "unlisted",
             "of these in guards, ids, redaction and classification": "strict_unlisted",

@@ -150,9 +150,10 @@ def told(mutants: list[Mutant], listed: Mapping[Change, str]) -> dict[str, Any]:
     lived = {mutant.change for mutant in mutants if mutant.has_survived}
     killed = {mutant.change for mutant in mutants} - lived
     total = {key: sum(row[key] for row in modules.values()) for key in _KEYS}
+    ran = total["mutants"] - total["not_run"]
     return {
         **total,
-        "killed_percent": round(100 * total["killed"] / max(1, total["mutants"]), 1),
+        "killed_percent": round(100 * total["killed"] / max(1, ran), 1),
         "modules": modules,
         "strict_unlisted": sum(modules.get(each, {}).get("unlisted", 0) for each in STRICT),
         "survivors": [_row(each, listed.get(each)) for each in sorted(lived, key=_order)],
