@@ -89,10 +89,8 @@ def diagram(
     """Draw a plan before it runs, or a saga as it is, was, and would get back.
 
     A plan whose tools are not given is drawn as if none of them declared anything. A saga needs no
-    tools: what they had declared is in its journal.
-
-    An SVG keeps names as text. A PNG draws a character that no installed font has, an emoji for
-    example, as a box with its number.
+    tools: what they had declared is in its journal. An SVG keeps names as text; a PNG draws what no
+    installed font has, an emoji for example, as a box with its number.
     """
     if as_json and output == STDOUT:
         raise typer.BadParameter("stdout is taken by the JSON: name a file.", param_hint="'-o'")
