@@ -25,6 +25,7 @@ from fsm_saga.errors import (
     ConflictError,
     SagaExistsError,
     StoreError,
+    UnknownSagaError,
 )
 from fsm_saga.machine.compile import compile_plan
 from fsm_saga.plan.model import Plan
@@ -241,8 +242,9 @@ class Engine:
                     suspects.append(saga)
                     continue
                 await self.coordinator.take_up(head.saga_id)
-            except StoreError as error:
-                # A store that failed for good is no trouble of one saga.
+            except (StoreError, UnknownSagaError) as error:
+                # A store that failed for good is no trouble of one saga; a head without a journal
+                # is: one that was damaged, or removed since it was listed.
                 self.coordinator.check_alive()
                 self.skipped[head.saga_id] = str(error)
             else:

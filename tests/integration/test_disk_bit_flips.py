@@ -22,10 +22,13 @@ import pytest
 
 from fsm_saga.core.records import Record
 from fsm_saga.errors import CorruptRecordError, FsmSagaError, StoreError
+from fsm_saga.service.engine import Engine
 from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite import SqliteWriteStore
+from fsm_saga.tools.python import tool
 from tests.conformance.samples import append_of, command_of, started, submitted
 from tests.support.kill_grid import open_fast_directory
+from tests.support.plans import plan_of
 from tests.support.power_disk import RecordingDisk, states_of
 
 DATABASE = "sagas.db"
@@ -247,3 +250,31 @@ def test_a_store_whose_writers_number_is_lost_is_refused(base: Path) -> None:
     found = Lab(base, files).found({DATABASE: damaged})
     assert isinstance(found.opening, CorruptRecordError)
     assert "number of its last writer" in str(found.opening)
+
+
+@tool
+def book() -> None:
+    """Never called: everybody waits for an approval."""
+
+
+def test_a_saga_whose_head_bears_a_wrong_name_keeps_no_other_from_going_on(base: Path) -> None:
+    """The index still has the right one, so the journal cannot be found by the wrong one."""
+    url = f"sqlite:///{base}/{DATABASE}"
+
+    async def submit() -> None:
+        async with Engine.open(url, tools=[book]) as engine:
+            for saga_id in SAGAS[:3]:
+                await engine.run(plan_of(saga_id, "1 book ; kind=pivot approval=yes"))
+
+    async def resume() -> tuple[list[str], dict[str, str]]:
+        async with Engine.open(url, tools=[book]) as engine:
+            return sorted(await engine.resume()), dict(engine.skipped)
+
+    asyncio.run(submit())
+    data = (base / DATABASE).read_bytes()
+    assert data.count(b"trip-1EXECUTING") == 1
+    (base / DATABASE).write_bytes(data.replace(b"trip-1EXECUTING", b"trip-9EXECUTING"))
+    taken, skipped = asyncio.run(resume())
+    assert taken == ["trip-0", "trip-2"]
+    assert list(skipped) == ["trip-9"]
+    assert "no saga 'trip-9'" in skipped["trip-9"]
