@@ -154,3 +154,13 @@ def test_a_check_that_was_interrupted_for_too_long_says_why_it_is_not_asked_agai
         "DOUBTFUL",
         "it is so long ago that the tool no longer remembers the call",
     )
+
+
+def test_a_deadline_that_passes_in_silence_is_said_so() -> None:
+    play = Play("1 a / ua ; deadline=20 retry=1", "a deadline")
+    play.unknown(1, "")
+    assert play.written == ["WaitStarted"]
+    play.tick()
+    (doubted, *_) = play.last.records
+    assert isinstance(doubted, r.ActionDoubted)
+    assert doubted.error == "the tool's deadline passed without an answer"
