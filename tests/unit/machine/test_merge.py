@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import pytest
+
+from fsm_saga.core.states import Direction, StepStatus
+from fsm_saga.machine.ledger import EMPTY, Ledger, Memory, StepWorld, Word
+from fsm_saga.machine.merge import (
+    Merger,
+    cleared_steps,
+    done_steps,
+    forgotten_steps,
+    handed_over_steps,
+    is_mergeable,
+)
+from fsm_saga.machine.normal import Normaliser, is_going_back_for_good
+from tests.support.play import Play
+
+UNDO = Direction.UNDO
+COMPENSATED, REJECTED, STUCK = StepStatus.COMPENSATED, StepStatus.REJECTED, StepStatus.STUCK
+THREE = "1 a / ua\n2 b / ub\n3 c / uc"
+DONE = Ledger(memory=Memory.DONE, effects=1)
+UNDONE = Ledger(memory=Memory.DONE, effects=1, undone=1, undo_memory=Memory.DONE)
+
+
+def merger_of(play: Play) -> Merger:
+    program = play.saga.program
+    return Merger(program, [StepWorld(spec) for spec in program.steps])
+
+
+def going_back(tools: str = "") -> Play:
+    """Return a saga whose first step is being undone, the second being undone already."""
+    play = Play(THREE, tools)
+    play.ok(1)
+    play.ok(2)
+    play.rejected(3)
+    play.ok(2, direction=UNDO)
+    assert play.state == "COMPENSATING(1)"
+    return play
+
+
+def test_while_a_saga_goes_forward_nothing_is_merged() -> None:
+    play = Play(THREE)
+    play.ok(1)
+    assert cleared_steps(play.saga) == ()
+    assert done_steps(play.saga) == ()
+    assert handed_over_steps(play.saga) == ()
+    assert not is_mergeable(play.saga)
+
+
+def test_on_the_way_back_cleared_steps_cannot_be_told_apart() -> None:
+    play = going_back()
+    assert cleared_steps(play.saga) == ((1, COMPENSATED), (2, REJECTED))
+    merged = merger_of(play).saga(play.saga, 0b110, 0)
+    assert [str(step.status) for step in merged.steps] == [
+        "COMPENSATING",
+        "COMPENSATED",
+        "COMPENSATED",
+    ]
+    assert merged.steps[1] is merged.steps[2]
+    assert merged.steps[0] is play.saga.steps[0]
+
+
+def test_a_step_that_was_not_merged_stays_as_it_is() -> None:
+    play = going_back()
+    assert merger_of(play).saga(play.saga, 0b010, 0).steps[2] is play.saga.steps[2]
+
+
+def test_where_nothing_was_undone_yet_the_outcome_may_still_say_so() -> None:
+    play = Play(THREE)
+    play.ok(1)
+    play.rejected(2)
+    merged = merger_of(play).saga(play.saga, 0b110, 0)
+    assert [str(step.status) for step in merged.steps] == ["COMPENSATING", "WAITING", "WAITING"]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "word"),
+    [
+        (EMPTY, Word.NOTHING),
+        (UNDONE, Word.TOOK_EFFECT),
+        (Ledger(is_amended=True), Word.AMENDED),
+        (Ledger(is_accepted=True), Word.ACCEPTED),
+    ],
+)
+def test_of_a_cleared_step_one_word_is_left(ledger: Ledger, word: Word) -> None:
+    assert merger_of(going_back()).word(1, COMPENSATED, ledger) is word
+    assert ledger.word is word
+
+
+def test_a_step_is_not_merged_whose_claim_is_wrong() -> None:
+    merger = merger_of(going_back())
+    assert merger.word(1, COMPENSATED, DONE) is None
+    assert merger.word(1, COMPENSATED, Ledger(effects=2, undone=2)) is None
+
+
+def test_a_step_is_not_merged_of_which_a_copy_may_still_take_effect() -> None:
+    merger = merger_of(going_back("b no-dedupe\nub no-dedupe"))
+    assert merger.word(1, COMPENSATED, Ledger(effects=1, undone=1)) is Word.TOOK_EFFECT
+    assert merger.word(1, COMPENSATED, Ledger(effects=1, undone=1, late=1)) is None
+    assert merger.word(1, COMPENSATED, Ledger(effects=1, undone=1, undo_late=1)) is None
+    assert merger.word(1, COMPENSATED, Ledger(effects=1, undone=1, stray=1)) is None
+
+
+def test_what_a_person_s_calls_make_good_is_merged_where_tools_answer_all_copies_alike() -> None:
+    ledger = Ledger(memory=Memory.DONE, effects=1, undo_late=1)
+    assert merger_of(going_back()).word(1, STUCK, ledger) is Word.TOOK_EFFECT
+    assert merger_of(going_back("ub no-dedupe")).word(1, STUCK, ledger) is None
+
+
+def test_a_step_is_handed_over_once_a_person_supplied_the_calls_for_it() -> None:
+    play = Play("1 a / ua ; undo-retry=1\n2 b")
+    play.ok(1)
+    play.rejected(2)
+    play.rejected(1, direction=UNDO)
+    assert (play.state, handed_over_steps(play.saga)) == ("NEEDS_HUMAN", ())
+    play.offer(1, "ua")
+    assert (play.state, handed_over_steps(play.saga)) == ("COMPENSATING(1)", (0,))
+
+
+def test_past_the_point_of_no_return_what_is_done_is_done() -> None:
+    play = Play("1 a / ua\n2 pay ; kind=pivot\n3 tell ; kind=retriable")
+    play.ok(1)
+    assert done_steps(play.saga) == ()
+    play.ok(2)
+    assert done_steps(play.saga) == (0, 1)
+    merger = merger_of(play)
+    assert merger.done(0, Ledger(is_vouched=True)) == DONE
+    assert merger.done(0, DONE) == DONE
+    doubled = Ledger(memory=Memory.DONE, effects=2)
+    assert merger.done(0, doubled) is doubled
+
+
+def test_a_forgotten_call_counts_only_where_its_undo_may_be_next_and_goes_by_it() -> None:
+    plain, fenced = (Play(THREE, f"a {more}retention=60") for more in ("", "fenced "))
+    for play in (plain, fenced):
+        play.ok(1)
+    assert (forgotten_steps(plain.saga), forgotten_steps(fenced.saga)) == ((0,), ())
+    for play in (plain, fenced):
+        play.ok(2)
+        assert forgotten_steps(play.saga) == (0,)
+    merger = merger_of(plain)
+    assert merger.fresh(Ledger(effects=1)) == DONE
+    assert merger.fresh(DONE) == DONE
+    assert merger.fresh(Ledger(effects=1, late=1)) is None
+
+
+def test_a_doubt_may_be_resolved_and_a_refusal_may_not() -> None:
+    doubtful = Play("1 a / ua ; after=- retry=1\n2 b / ub ; after=-")
+    doubtful.unknown(1)
+    assert not is_going_back_for_good(doubtful.saga)
+    doubtful.rejected(2)
+    assert is_going_back_for_good(doubtful.saga)
+
+
+def test_why_a_saga_goes_back_for_good_makes_no_difference() -> None:
+    names = Normaliser()
+    keys = set()
+    for turn in ("bad", "cancel"):
+        play = Play("1 a / ua ; after=-\n2 b / ub ; after=-")
+        play.ok(1)
+        if turn == "bad":
+            play.bad(2)
+        else:
+            play.cancel()
+            play.ok(2)
+        normal, _key = names.normal(play.saga)
+        _merged, key = names.normal(merger_of(play).saga(normal, 0, 0))
+        keys.add(key)
+    assert len(keys) == 1
