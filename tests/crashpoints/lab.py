@@ -210,7 +210,8 @@ class Lab:
 
     async def die(self) -> NoReturn:
         """End the process; nothing of it goes on."""
-        self._died.set_result(None)
+        if not self._died.done():  # another branch was to die of the same
+            self._died.set_result(None)
         await never()
 
     def is_written_down(self, req_id: str) -> bool:
