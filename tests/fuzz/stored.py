@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import json
 import types
@@ -25,6 +24,7 @@ from tests.fuzz.sagas import STORIES, TOOLS
 from tests.fuzz.tally import Tally, must
 from tests.fuzz.target import Target
 from tests.fuzz.tree import Pairs, Tree, places, put, tree_of, written
+from tests.support.virtual_time import VirtualClock, run_virtual
 
 _DAMAGE = (CorruptRecordError, StoreVersionError)
 
@@ -62,7 +62,7 @@ def _names(cls: type[Record]) -> frozenset[str]:
 @cache
 def journals() -> tuple[tuple[Record, ...], ...]:
     """Return the journals of sagas that went well, were undone, or wait for a person."""
-    return asyncio.run(_journals())
+    return run_virtual(_journals())  # real time and chance would make each process other bytes
 
 
 @cache
@@ -73,7 +73,7 @@ def journal_trees() -> tuple[Tree, ...]:
 
 async def _journals() -> tuple[tuple[Record, ...], ...]:
     found = []
-    async with Engine.open("memory://", tools=TOOLS) as engine:
+    async with Engine.open("memory://", tools=TOOLS, clock=VirtualClock()) as engine:
         for story in STORIES.values():
             view = await engine.run(Plan.read(json.dumps(story)))
             for kind, step_id in (("approve", 2), ("settled", 1)):
