@@ -1,19 +1,23 @@
-"""All cases on two processors: every single fault, and as many pairs of faults as time allows.
+"""All cases on the processors: every single fault, and as many pairs of faults as are asked for.
 
 Each worker keeps one virtual event loop for all its runs. The pairs of a case are tried in an
-order that a seed decides, so that a longer budget tries the same ones and more.
+order that a seed decides, so that a longer budget tries the same ones and more. Every n-th case is
+a part: parts need not know of each other, and together they are all.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Self
 
 from tests.crashpoints.lab import FAULTS, Case, Prepared, Run, Trap, prepare, run_case
 from tests.modelcheck.programs import dag_shapes
@@ -23,6 +27,7 @@ PROCESSES = 2
 SIZE_MAX = 4
 SEED = 20_260_101
 WRONG_SHOWN = 5
+COLLECTED_EACH = 100
 
 
 def all_cases() -> list[Case]:
@@ -47,7 +52,8 @@ class Tally:
         pairs_all: How many pairs there are.
         ends: How the runs ended.
         faults: How often each fault happened, by what it happened to.
-        wrong: What did not hold, with the traps that show it again.
+        wrong_runs: In how many runs something did not hold.
+        wrong: What did not hold in some of them, with the traps that show it again.
     """
 
     cases: int = 0
@@ -56,6 +62,7 @@ class Tally:
     pairs_all: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    wrong_runs: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
@@ -66,7 +73,35 @@ class Tally:
         self.pairs_all += other.pairs_all
         self.ends += other.ends
         self.faults += other.faults
+        self.wrong_runs += other.wrong_runs
         self.wrong += other.wrong
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a document; ``of_json`` reads it."""
+        return {
+            "plans": self.cases,
+            "singles": self.singles,
+            "pairs": self.pairs,
+            "pairs_all": self.pairs_all,
+            "ends": dict(sorted(self.ends.items())),
+            "faults": dict(sorted(self.faults.items())),
+            "wrong_runs": self.wrong_runs,
+            "wrong": self.wrong[:WRONG_SHOWN],
+        }
+
+    @classmethod
+    def of_json(cls, document: dict[str, Any]) -> Self:
+        """Return the tally that a document was made of."""
+        return cls(
+            cases=document["plans"],
+            singles=document["singles"],
+            pairs=document["pairs"],
+            pairs_all=document["pairs_all"],
+            ends=Counter(document["ends"]),
+            faults=Counter(document["faults"]),
+            wrong_runs=document["wrong_runs"],
+            wrong=document["wrong"],
+        )
 
     def __str__(self) -> str:
         return (
@@ -76,25 +111,42 @@ class Tally:
         )
 
 
-def try_all(cases: Sequence[Case], *, pairs_s: float) -> Tally:
+def try_all(
+    cases: Sequence[Case],
+    *,
+    pairs_s: float,
+    processes: int = PROCESSES,
+    on_case: Callable[[Tally], None] = lambda _tally: None,
+) -> Tally:
     """Return what comes of all single faults, and of pairs for so many seconds per processor.
 
     Args:
         cases: The plans.
-        pairs_s: How long each processor tries pairs, shared evenly among its cases.
+        pairs_s: How long each processor tries pairs, shared evenly among its cases; infinity tries
+            them all.
+        processes: How many processes do it.
+        on_case: Called with what there is so far.
     """
     total = Tally()
-    share_s = pairs_s * PROCESSES / max(len(cases), 1)
+    share_s = pairs_s * processes / max(len(cases), 1)
     work = [(case, share_s) for case in cases]
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for tally in pool.map(_try_case, work, chunksize=8):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for tally in pool.map(_try_case, work, chunksize=1 if share_s == inf else 8):
             total.add(tally)
+            on_case(total)
     return total
 
 
 def _try_case(work: tuple[Case, float]) -> Tally:
     logging.disable(logging.CRITICAL)  # that a store fails is told, and here it always does
-    return run_virtual(try_case(*work))
+    # Each run leaves one large knot of young objects; the old ones are modules, and stay.
+    gc.freeze()
+    gc.disable()
+    try:
+        return run_virtual(try_case(*work))
+    finally:
+        gc.enable()
 
 
 async def try_case(case: Case, pairs_s: float) -> Tally:
@@ -116,6 +168,8 @@ async def try_case(case: Case, pairs_s: float) -> Tally:
             break
         await _run(prepared, pair, tally)
         tally.pairs += 1
+        if not gc.isenabled() and tally.pairs % COLLECTED_EACH == 0:
+            gc.collect()
     return tally
 
 
@@ -130,6 +184,8 @@ def _traps(run: Run, after: int) -> Iterator[Trap]:
 async def _run(prepared: Prepared, traps: Sequence[Trap], tally: Tally) -> Run:
     run = await run_case(prepared, traps)
     tally.ends[run.end] += 1
-    if run.wrong and len(tally.wrong) < WRONG_SHOWN:
-        tally.wrong.append(f"{prepared.case} with {[tuple(trap) for trap in traps]}: {run}")
+    if run.wrong:
+        tally.wrong_runs += 1
+        if len(tally.wrong) < WRONG_SHOWN:
+            tally.wrong.append(f"{prepared.case} with {[tuple(trap) for trap in traps]}: {run}")
     return run

@@ -3,14 +3,17 @@
 All 40 orders of up to four steps, each step failing and none, with tools that fence their undo and
 with plain ones. Judged by what the tools did after the last late call has come (C1, C2, C6, C8, X1,
 X2, X3, W1), and by that it came to an end. Run with ``-s`` to see how many runs that were;
-``python -m tests.crashpoints 600`` tries more pairs.
+``python -m tests.crashpoints --pairs all`` tries every pair, as `make nightly` does.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,7 @@ from fsm_saga.coordinator import driver
 from fsm_saga.core.decide import Decision
 from fsm_saga.core.effects import CallTool
 from fsm_saga.ports import Append, CallOutcome
+from tests.crashpoints import __main__ as command
 from tests.crashpoints import lab
 from tests.crashpoints.lab import FAULTS, Case, LabStore
 from tests.crashpoints.ledger import Ledger
@@ -145,9 +149,55 @@ def test_what_is_wrong_with_an_engine_is_seen(name: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(lab, "LIVES_MAX", 4)
     patch(monkeypatch)
     tally = tried(case)
+    assert tally.wrong_runs >= len(tally.wrong)
     assert any(code in wrong for wrong in tally.wrong), tally.wrong
 
 
 @pytest.mark.parametrize("case", [CHAIN, FENCED_CHAIN, BRANCHES])
 def test_the_same_cases_are_right_with_the_engine_as_it_is(case: Case) -> None:
     assert not tried(case).wrong
+
+
+# --- in parts ------------------------------------------------------------------------------------
+
+
+def test_the_parts_are_all_cases_and_no_case_is_in_two() -> None:
+    parts = [command.Part(number, 7).cases() for number in range(1, 8)]
+    assert sorted(case for part in parts for case in part) == sorted(all_cases())
+    assert sum(map(len, parts)) == len(all_cases())
+
+
+@pytest.mark.parametrize("text", ["0/8", "9/8", "3", "3/", "/8", "-1/8", "a/b", "1/0"])
+def test_what_is_no_part_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="is no part"):
+        command.part_of(text)
+
+
+def test_a_tally_comes_back_from_its_document() -> None:
+    tally = tried(FENCED_CHAIN)
+    document = json.loads(json.dumps(tally.as_json()))
+    assert Tally.of_json(document) == tally
+    twice = command.summed([{**document, "seconds": 1.0}, {**document, "seconds": 2.0}])
+    assert (twice["singles"], twice["seconds"]) == (2 * tally.singles, 3.0)
+    assert twice["runs_per_minute"] == round(60 * twice["runs"] / 3.0)
+
+
+def test_what_was_stopped_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried_parts: list[int] = []
+
+    def one(part: command.Part, pairs_s: float, jobs: int) -> dict[str, object]:
+        tried_parts.append(part.number)
+        return {**Tally(cases=1, wrong_runs=int(part.number == 2)).as_json(), "seconds": 1.0}
+
+    monkeypatch.setattr(command, "PARTS", 3)
+    monkeypatch.setattr(command, "_tried", one)
+    assert command.main(["--into", str(tmp_path / "new"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["plans"] == 3
+    (tmp_path / "new" / "part-3-of-3.json").unlink()
+    command.main(["--into", str(tmp_path / "new"), "--json"])
+    assert tried_parts == [1, 2, 3, 3]
+    monkeypatch.setattr(command, "machine_facts", lambda: {"commit": "another"})
+    command.main(["--into", str(tmp_path / "new"), "--json"])
+    assert tried_parts == [1, 2, 3, 3, 1, 2, 3]
