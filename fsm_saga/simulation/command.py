@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fsm_saga.drawing.render import write_picture
 from fsm_saga.simulation.many import Tally, run_many
 from fsm_saga.simulation.picture import trace_picture, trace_text
 from fsm_saga.simulation.run import Verdict, run_seed
 from fsm_saga.simulation.shrink import rerun_line, shrink
+from fsm_saga.simulation.sometimes import SOMETIMES
 
 SHOWN_MAX = 10
+RAREST_SHOWN = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--counts", action="store_true", help="print how often each thing happened")
+    parser.add_argument("--json", action="store_true", help="without --seed: print one document")
     return parser
 
 
@@ -68,6 +73,9 @@ def _one(verdict: Verdict, asked: argparse.Namespace) -> int:
 
 def _set(asked: argparse.Namespace) -> int:
     tally = run_many(asked.first, asked.seeds, jobs=asked.jobs)
+    if asked.json:
+        _say(json.dumps(document_of(tally, first=asked.first, jobs=asked.jobs), indent=1))
+        return 0 if tally.is_sound else 1
     _say(summary(tally))
     if asked.counts:
         for name, count in sorted(tally.counts.items()):
@@ -91,3 +99,28 @@ def summary(tally: Tally) -> str:
         f"{tally.virtual_s / 3600:.1f} virtual hours in {tally.wall_s:.1f} s "
         f"({rate:.0f} seeds a minute)\nall traces: {tally.hash}"
     )
+
+
+def document_of(tally: Tally, *, first: int, jobs: int) -> dict[str, Any]:
+    """Return what a set of seeds came to, as a document."""
+    sometimes = sorted((tally.counts.get(name, 0), name) for name in SOMETIMES)
+    return {
+        "first": first,
+        "seeds": tally.seeds,
+        "jobs": jobs,
+        "failed": len(tally.failures),
+        "failures": [
+            {"seed": each.seed, "code": each.code, "message": each.message}
+            for each in tally.failures[:SHOWN_MAX]
+        ],
+        "faults": sum(tally.faults.values()),
+        "kinds_of_fault": len(tally.faults),
+        "faults_by_kind": dict(sorted(tally.faults.items())),
+        "sometimes": len(sometimes),
+        "sometimes_never": [name for count, name in sometimes if not count],
+        "rarest": [{"what": name, "times": count} for count, name in sometimes[:RAREST_SHOWN]],
+        "virtual_hours": round(tally.virtual_s / 3600, 1),
+        "seconds": round(tally.wall_s, 1),
+        "seeds_per_minute": round(60 * tally.seeds / tally.wall_s) if tally.wall_s else None,
+        "traces": tally.hash,
+    }
