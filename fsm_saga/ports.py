@@ -1,4 +1,4 @@
-"""What the coordinator needs from outside: a store, tools, time. Protocols and their data.
+"""What coordinators need from outside: a store, tools, time, each other. Protocols and data.
 
 Adapters live in ``stores/`` and ``tools/``. Whatever satisfies the store conformance suite in
 ``tests/conformance`` can stand behind ``Store``.
@@ -184,3 +184,132 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` of monotonic time."""
+
+
+class Term(Struct, frozen=True, kw_only=True):
+    """One leadership of one shard, from the moment it is won until it is lost.
+
+    ``epoch`` is its fencing number, higher than that of every term before. It is compared inside
+    every transaction that writes to the shard: a lease alone does not fence.
+    """
+
+    shard: int
+    epoch: int
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """What a coordinator tells the others of itself.
+
+    Attributes:
+        member_id: Unique for each start of a process.
+        name: What people call it, for example ``host:pid``.
+        started_at: When it joined, in seconds since 1970, by its own clock.
+        version: The version of fsm_saga that it runs.
+        address: URL of its health and metrics, or empty.
+        tools: A fingerprint of its tools; coordinators of one cluster ought to have the same.
+        is_ready: It can lead.
+        is_leaving: It is handing over and takes no shard.
+        facts: Figures for people: sagas under way, lag and the like.
+    """
+
+    member_id: str
+    name: str
+    started_at: float
+    version: str = ""
+    address: str = ""
+    tools: str = ""
+    is_ready: bool = True
+    is_leaving: bool = False
+    facts: Mapping[str, Any] = {}
+
+
+class Leader(Struct, frozen=True, kw_only=True):
+    """Who leads a shard, and in which epoch."""
+
+    shard: int
+    epoch: int
+    member_id: str
+
+
+class Roster(Struct, frozen=True, kw_only=True):
+    """The living members, by id, and the shards that are led, by shard: as of one look."""
+
+    members: Mapping[str, Member]
+    leaders: Mapping[int, Leader]
+
+
+class Seat(Protocol):
+    """One coordinator's membership, alive as long as its lease is renewed, which it does itself.
+
+    All that it leads hangs on the one lease: if that ends, every term of the seat ends with it,
+    and the coordinator joins anew.
+    """
+
+    @property
+    def member_id(self) -> str:
+        """Whose seat it is."""
+
+    async def announce(self, member: Member) -> None:
+        """Tell the others what is new of this member; its id stays the same."""
+
+    async def roster(self) -> Roster:
+        """Return who is there and who leads."""
+
+    async def wait_change(self, timeout_s: float) -> None:
+        """Return when the roster may have changed, at the latest after ``timeout_s``: a hint."""
+
+    async def campaign(self, shard: int) -> Term | None:
+        """Try once to become the shard's leader; None if somebody leads it, or nobody can tell.
+
+        Raises:
+            StoreError: The store failed. If this seat has become the leader nonetheless, its
+                ``roster`` tells so, and the next campaign returns that term.
+        """
+
+    def store(self, term: Term) -> Store:
+        """Return the store as the shard's leader writes it.
+
+        ``heads`` of unfinished sagas and ``pending_commands`` are the shard's own; ``load`` and
+        ``head`` are of any saga. Closing it closes nothing that others use.
+        """
+
+    async def resign(self, term: Term) -> None:
+        """Stop to lead, so that another can at once; no write of that term can come after it."""
+
+    async def wait_lost(self) -> None:
+        """Return once the lease has ended, or may have: by this process's own monotonic clock."""
+
+    async def leave(self) -> None:
+        """Resign all that is led and give the seat up. A second call does nothing."""
+
+
+class ClusterStore(Protocol):
+    """A store that coordinators can share, each leading some of its shards.
+
+    The number of shards is written down by whoever makes the store and never changes.
+    """
+
+    @property
+    def url(self) -> str:
+        """The URL it was opened by, without a password."""
+
+    @property
+    def shards(self) -> int:
+        """The number of shards; a saga's is ``stores.sharding.shard_of``."""
+
+    @property
+    def reader(self) -> Store:
+        """The store as readers see it: every saga, and commands may be left."""
+
+    async def join(self, member: Member, *, ttl_s: float) -> Seat:
+        """Take a seat whose lease ends ``ttl_s`` after it was last renewed.
+
+        Raises:
+            StoreError: The store failed; the seat, if it came to be, ends by itself.
+        """
+
+    async def roster(self) -> Roster:
+        """Return who is there and who leads."""
+
+    async def close(self) -> None:
+        """Leave every seat and release the store."""

@@ -22,6 +22,7 @@ from fsm_saga.ports import Append, Command
 from fsm_saga.service.answers import Answer, answer_event, calls_text, checked
 from fsm_saga.service.growing import grown_plan
 from fsm_saga.service.preparing import Prepared, Preparer
+from fsm_saga.service.submitting import SUBMISSION_KINDS, Submitter
 
 logger = logging.getLogger("fsm_saga.service")
 
@@ -35,6 +36,7 @@ class Desk:
         self,
         coordinator: Coordinator,
         preparer: Preparer,
+        submitter: Submitter,
         *,
         allowed: Collection[str] | None,
     ) -> None:
@@ -43,6 +45,7 @@ class Desk:
         self._catalogue = coordinator.runner.catalogue
         self._clock = coordinator.clock
         self._preparer = preparer
+        self._submitter = submitter
         self._allowed = allowed
 
     async def answer(self, saga_id: str, answer: Answer) -> Decision:
@@ -160,6 +163,9 @@ class Desk:
     async def _obey(self, command: Command) -> dict[str, Any] | None:
         """Carry a command out; None leaves it for a coordinator that has the tools."""
         try:
+            if command.kind in SUBMISSION_KINDS:
+                saga_id = await self._submitter.obey(command)
+                return {"ok": True, "message": "", "saga_id": saga_id}
             answer = Answer.from_json(command.kind, command.body)
             if self._coordinator.driver(command.saga_id) is None:
                 saga = await self.stored(command.saga_id)

@@ -17,13 +17,9 @@ from fsm_saga.coordinator.suspects import is_suspect
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
 from fsm_saga.core.limits import LIMITS
-from fsm_saga.core.records import SagaSubmitted
 from fsm_saga.core.saga import Saga
-from fsm_saga.core.states import Outcome
 from fsm_saga.errors import (
     CommandError,
-    ConflictError,
-    SagaExistsError,
     StoreError,
     UnknownSagaError,
 )
@@ -33,8 +29,9 @@ from fsm_saga.ports import Clock, Head, Store, ToolRunner
 from fsm_saga.service.answers import Answer
 from fsm_saga.service.desk import Desk, plan_grown, remark_on
 from fsm_saga.service.growing import GrowingSaga
-from fsm_saga.service.preparing import Prepared, Preparer
-from fsm_saga.service.undoing import UndoPlan, undo_id, undo_plan
+from fsm_saga.service.preparing import Preparer
+from fsm_saga.service.submitting import Submitter
+from fsm_saga.service.undoing import UndoPlan
 from fsm_saga.service.view import SagaView, view_of
 from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.certificates import Certificates
@@ -68,11 +65,8 @@ class Engine:
         self.coordinator = coordinator
         self.skipped: dict[str, str] = {}
         self._preparer = Preparer(runner.catalogue, allowed)
-        self.desk = Desk(
-            coordinator,
-            self._preparer,
-            allowed=allowed,
-        )
+        self._submitter = Submitter(coordinator, self._preparer)
+        self.desk = Desk(coordinator, self._preparer, self._submitter, allowed=allowed)
 
     @classmethod
     @asynccontextmanager
@@ -115,8 +109,29 @@ class Engine:
         runner = PythonRunner(registry, output_bytes_max=output_bytes_max)
         async with (
             open_store(store, mode="write") as opened,
-            _running(opened, runner, clock or SystemClock(), allow, active_max) as engine,
+            cls.over(
+                opened, runner, allow=allow, recover=recover, active_max=active_max, clock=clock
+            ) as engine,
         ):
+            yield engine
+
+    @classmethod
+    @asynccontextmanager
+    async def over(
+        cls,
+        store: Store,
+        runner: ToolRunner,
+        *,
+        allow: Collection[str] | None = None,
+        recover: bool = True,
+        active_max: int = ACTIVE_MAX,
+        clock: Clock | None = None,
+    ) -> AsyncIterator[Engine]:
+        """Run sagas on a store that is open for writing, until the block is left.
+
+        The store stays open. What the arguments mean is said at ``open``.
+        """
+        async with _running(store, runner, clock or SystemClock(), allow, active_max) as engine:
             if recover:
                 await engine.resume()
             yield engine
@@ -142,45 +157,8 @@ class Engine:
             SagaExistsError: If the task_id belongs to a saga of another plan.
         """
         prepared = self._preparer.prepare(plan, task_id=task_id, inputs=inputs)
-        await self._submit(prepared)
+        await self._submitter.submit(prepared)
         return prepared.task_id
-
-    async def _submit(
-        self,
-        prepared: Prepared,
-        *,
-        undo_of: str | None = None,
-        undoes: Mapping[str, str] | None = None,
-    ) -> None:
-        saga_id = prepared.task_id
-        event = e.Submitted(
-            at=self.clock.now(),
-            plan=prepared.body,
-            tools=prepared.declared,
-            undo_of=undo_of,
-            undoes=undoes,
-            run_key=self.clock.token(),
-        )
-        if self.coordinator.driver(saga_id) is None:
-            try:
-                await self.coordinator.submit(saga_id, prepared.program, event)
-            except ConflictError:
-                pass
-            else:
-                return
-        await self._check_same(saga_id, prepared.program.plan_hash)
-        await self.coordinator.take_up(saga_id)
-
-    async def _check_same(self, saga_id: str, plan_hash: str) -> None:
-        journal = await self.store.load(saga_id)
-        first = journal[0] if journal else None
-        if isinstance(first, SagaSubmitted) and first.plan_hash == plan_hash:
-            return
-        raise SagaExistsError(
-            f"The task_id {saga_id!r} belongs to a saga that was made from another plan. "
-            "Nothing was started; give this plan a task_id of its own.",
-            saga_id=saga_id,
-        )
 
     async def wait(self, saga_id: str) -> SagaView:
         """Return the saga once it rests: ended, or waiting for a person.
@@ -361,24 +339,12 @@ class Engine:
         Raises:
             CommandError: If the saga is not DONE, or something in it cannot be undone.
         """
-        found = undo_plan(await self.desk.stored(saga_id), now=self.clock.now())
+        found = await self._submitter.undo_plan(saga_id)
         if is_dry_run:
             return found, None
-        found.check_possible(is_partial=is_partial)
-        plan = found.plan(await self._undo_id(saga_id))
-        prepared = self._preparer.prepare(plan, undoes=found.undoes)
-        await self._submit(prepared, undo_of=saga_id, undoes=found.undoes)
-        return found, await self.wait(prepared.task_id)
-
-    async def _undo_id(self, saga_id: str) -> str:
-        """Return the id of the saga's undo: the first that has not failed without any effect."""
-        number = 1
-        while True:
-            name = undo_id(saga_id, number=number)
-            head = await self.store.head(name)
-            if head is None or head.outcome != Outcome.NOTHING_HAPPENED:
-                return name
-            number += 1
+        return found, await self.wait(
+            await self._submitter.submit_undo(found, is_partial=is_partial)
+        )
 
     def saga(self, saga_id: str) -> GrowingSaga:
         """Return an open saga for an agent that decides as it goes; use it in ``async with``.
@@ -391,14 +357,7 @@ class Engine:
 
     async def submit_open(self, plan: Plan) -> Saga:
         """Make an open saga of a plan that will grow, started if it has a step."""
-        prepared = self._preparer.prepare(plan, is_open=True)
-        event = e.Submitted(
-            at=self.clock.now(),
-            plan=prepared.body,
-            tools=prepared.declared,
-            run_key=self.clock.token(),
-        )
-        return await self.coordinator.submit(plan.task_id, prepared.program, event)
+        return await self._submitter.submit_open(plan)
 
     async def grow(self, saga_id: str, plan: Plan, *, base: Plan) -> Decision:
         """Give an open saga a plan that was grown from its plan, ``base``.

@@ -1,0 +1,255 @@
+"""One coordinator of a cluster: it leads shards of the store, each with an engine of its own.
+
+A node joins, looks who else is there, campaigns for the shards that are its to lead and hands over
+those that are not. What keeps two nodes from harming a saga is not here: every write of an engine
+compares its term's epoch inside the store. Here is only who tries, and how fast it lets go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from msgspec.structs import replace
+
+from fsm_saga.cluster.assignment import assignment
+from fsm_saga.errors import FsmSagaError, StoreError
+from fsm_saga.ports import ClusterStore, Member, Roster, Seat, Store, Term
+from fsm_saga.service.engine import Engine
+
+logger = logging.getLogger("fsm_saga.cluster")
+
+LEASE_TTL_S = 5.0
+LOOK_S = 1.0
+"""The longest time between two looks at the roster; a change is mostly hinted at."""
+ANNOUNCE_S = 5.0
+REJOIN_S = 0.5
+RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits before a shard is led again whose engine has stopped, time after time."""
+STEADY_S = 30.0
+"""An engine that has run so long did not stop for what its forerunner stopped for."""
+
+EngineOver = Callable[[Store], AbstractAsyncContextManager[Engine]]
+Attach = Callable[[Term, Engine], None]
+
+
+class Led:
+    """A shard that this node leads, or is about to."""
+
+    def __init__(self, term: Term) -> None:
+        """Begin without an engine; it is there once the shard's sagas are taken up."""
+        self.term = term
+        self.since = asyncio.get_running_loop().time()
+        self.engine: Engine | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Node:
+    """A member of a cluster. ``run`` it; ``stop`` makes it hand over and return.
+
+    Attributes:
+        member: What it tells the others of itself.
+        led: The shards that it leads now, by number.
+        attach: Called with each engine as soon as it runs, for metrics and traces.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterStore,
+        engine_over: EngineOver,
+        member: Member,
+        *,
+        ttl_s: float = LEASE_TTL_S,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            cluster: The store, open.
+            engine_over: Gives a running engine over a shard's store that has taken up the shard's
+                sagas.
+            member: What the others may know of this node; its id is that of this process's start.
+            ttl_s: How long the others wait for a sign of life before they take over.
+        """
+        self.member = member
+        self.led: dict[int, Led] = {}
+        self.attach: Attach | None = None
+        self._cluster = cluster
+        self._engine_over = engine_over
+        self._ttl_s = ttl_s
+        self._stopping = asyncio.Event()
+        self._seat: Seat | None = None
+        self._failures: dict[int, int] = {}
+        self._not_before: dict[int, float] = {}
+        self._announced_at = 0.0
+
+    @property
+    def has_seat(self) -> bool:
+        """True while it is a member whose lease lives, as far as it knows."""
+        return self._seat is not None
+
+    def stop(self) -> None:
+        """Make ``run`` hand everything over and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Lead what is this node's to lead until ``stop`` is called.
+
+        A store that fails, or a lease that ends, stops the engines and no more: the node joins
+        anew as soon as it can.
+        """
+        while not self._stopping.is_set():
+            try:
+                seat = await self._cluster.join(self.member, ttl_s=self._ttl_s)
+            except StoreError as error:
+                logger.warning("the cluster cannot be joined yet: %s", error)
+                await self._pause(REJOIN_S)
+                continue
+            try:
+                await self._sit(seat)
+            except StoreError as error:
+                logger.warning("member %r begins anew: %s", self.member.name, error)
+                await self._pause(REJOIN_S)
+
+    async def _sit(self, seat: Seat) -> None:
+        """Be a member until the lease ends, the store fails or the node is to stop."""
+        self._seat = seat
+        self._announced_at = asyncio.get_running_loop().time()
+        logger.info("member %r has joined %s", self.member.name, self._cluster.url)
+        lost = asyncio.ensure_future(seat.wait_lost())
+        try:
+            while not (self._stopping.is_set() or lost.done()):
+                # What is asked of the store must not outlast the lease unnoticed.
+                await _first_of(self._look(seat), _done(lost), self._stopping.wait())
+                await _first_of(seat.wait_change(LOOK_S), _done(lost), self._stopping.wait())
+            if lost.done():
+                logger.warning("member %r has lost its lease and steps down", self.member.name)
+        finally:
+            self._seat = None
+            lost.cancel()
+            await self._give_up(seat, is_lost=lost.done() and not lost.cancelled())
+
+    async def _give_up(self, seat: Seat, *, is_lost: bool) -> None:
+        try:
+            if self._stopping.is_set() and not is_lost:
+                await seat.announce(replace(self.member, is_leaving=True))
+        except StoreError as error:
+            logger.info("the others were not told of the leaving: %s", error)
+        await self._release(tuple(self.led))
+        try:
+            await seat.leave()
+        except StoreError as error:
+            logger.info("the seat ends with its lease: %s", error)
+
+    async def _look(self, seat: Seat) -> None:
+        """Bring what is led in line with the roster."""
+        roster = await seat.roster()
+        mine = {
+            shard
+            for shard, member_id in assignment(roster, shards=self._cluster.shards).items()
+            if member_id == seat.member_id
+        }
+        await self._release(self._to_release(seat, roster, mine))
+        now = asyncio.get_running_loop().time()
+        for shard in sorted(mine - self.led.keys()):
+            leader = roster.leaders.get(shard)
+            is_free = leader is None or leader.member_id == seat.member_id
+            if is_free and now >= self._not_before.get(shard, 0.0):
+                term = await seat.campaign(shard)
+                if term is not None:
+                    self._begin(seat, term)
+        await self._announce(seat, now)
+
+    def _to_release(self, seat: Seat, roster: Roster, mine: set[int]) -> tuple[int, ...]:
+        """Return what is another's to lead, or led by another already."""
+        return tuple(
+            shard
+            for shard, led in self.led.items()
+            if shard not in mine or _is_lost(roster, seat, led.term)
+        )
+
+    def _begin(self, seat: Seat, term: Term) -> None:
+        led = self.led[term.shard] = Led(term)
+        led.task = asyncio.create_task(self._lead(seat, led), name=f"shard {term.shard}")
+
+    async def _lead(self, seat: Seat, led: Led) -> None:
+        term = led.term
+        logger.info("member %r leads shard %d, epoch %d", self.member.name, term.shard, term.epoch)
+        try:
+            async with self._engine_over(seat.store(term)) as engine:
+                led.engine = engine
+                if self.attach is not None:
+                    self.attach(term, engine)
+                await engine.coordinator.new_waiter()
+        except FsmSagaError as error:
+            logger.warning("shard %d, epoch %d, stopped: %s", term.shard, term.epoch, error)
+            self._put_off(led)
+        except Exception:
+            # boundary: a bug met in one shard's engine stops that engine, and no other shard.
+            logger.exception("shard %d, epoch %d, stopped by a bug", term.shard, term.epoch)
+            self._put_off(led)
+        finally:
+            if self.led.get(term.shard) is led:
+                del self.led[term.shard]
+            try:
+                await seat.resign(term)
+            except StoreError as error:
+                logger.info("shard %d is given up with the lease: %s", term.shard, error)
+
+    def _put_off(self, led: Led) -> None:
+        """Lead the shard again later, and the later the oftener it stopped soon after."""
+        shard, now = led.term.shard, asyncio.get_running_loop().time()
+        count = 0 if now - led.since > STEADY_S else self._failures.get(shard, 0)
+        self._failures[shard] = count + 1
+        self._not_before[shard] = now + RETRY_S[min(count, len(RETRY_S) - 1)]
+
+    async def _release(self, shards: tuple[int, ...]) -> None:
+        """Stop these shards' engines at a safe point and resign."""
+        tasks = [led.task for shard in shards if (led := self.led.get(shard)) and led.task]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _announce(self, seat: Seat, now: float) -> None:
+        facts = self._facts()
+        if facts == self.member.facts or now - self._announced_at < ANNOUNCE_S:
+            return
+        self.member = replace(self.member, facts=facts)
+        await seat.announce(self.member)
+        self._announced_at = now
+
+    def _facts(self) -> Mapping[str, Any]:
+        engines = [led.engine for led in self.led.values() if led.engine is not None]
+        return {
+            "sagas_under_way": sum(engine.coordinator.active_count for engine in engines),
+            "sagas_left_alone": sum(len(engine.skipped) for engine in engines),
+        }
+
+    async def _pause(self, seconds: float) -> None:
+        await _first_of(asyncio.sleep(seconds), self._stopping.wait())
+
+
+def _is_lost(roster: Roster, seat: Seat, term: Term) -> bool:
+    leader = roster.leaders.get(term.shard)
+    return leader is None or (leader.member_id, leader.epoch) != (seat.member_id, term.epoch)
+
+
+async def _done(future: asyncio.Future[Any]) -> None:
+    await asyncio.wait((future,))
+
+
+async def _first_of(*works: Coroutine[Any, Any, Any] | Awaitable[Any]) -> None:
+    """Return when the first of these is done, with its exception if it has one; stop the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
