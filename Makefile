@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup system demo quick lint check test cover diagrams sim bench nightly mutants evidence lock clean all
+.PHONY: help setup system servers demo quick lint check test cover diagrams sim bench nightly mutants evidence lock clean all
 
 # PYTHON=... chooses the interpreter of a new .venv; LOCK_FLAGS=--upgrade makes `lock` take newer versions.
 PYTHON ?=
@@ -30,7 +30,7 @@ setup: $(DEV) ## Make .venv and install the locked packages, for work on the pro
 demo: $(RUNTIME) ## Run the travel example: a trip is booked, a step fails, everything is undone
 	@$(VENV_PYTHON) -m examples.travel.demo
 
-quick: $(DEV) system ## Run the fast tests (below a minute)
+quick: $(DEV) system servers ## Run the fast tests (below a minute)
 	$(PYTEST) --hypothesis-profile=ci -m "not slow"
 
 lint: $(DEV) ## Check format, lint, types and layers
@@ -42,10 +42,10 @@ lint: $(DEV) ## Check format, lint, types and layers
 check: lint system ## Check all that needs no run of the product: lint, sizes, layers, documents
 	$(PYTEST) tests/docs
 
-test: $(DEV) system lint ## Run everything that a change must pass
+test: $(DEV) system servers lint ## Run everything that a change must pass
 	$(PYTEST) --hypothesis-profile=ci
 
-cover: $(DEV) system ## Run the tests, print what none of them reached, and fail below 90 % of lines and branches
+cover: $(DEV) system servers ## Run the tests, print what none of them reached, and fail below 90 % of lines and branches
 	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term-missing --cov-fail-under=90
 
 diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
@@ -133,3 +133,7 @@ system: ## Install what the drawing tests need of the system: Graphviz and a Chi
 	echo "They could not be installed from here (no apt-get, no right, or no network)." >&2; \
 	echo "Tests that draw with them will FAIL. Install them, then run this again." >&2; \
 	echo "****************************************************************************" >&2
+
+# A missing server fails the tests that ask for it, with the same words; so here we only try.
+servers: $(RUNTIME) ## Find etcd and Redis, or unpack them below build/servers
+	@$(VENV_PYTHON) -m examples.cluster.binaries || true

@@ -11,6 +11,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Servers for whoever asks for one; nothing starts unless a test does.
+from tests.support.servers.fixtures import (  # noqa: F401  # pytest finds them here
+    certificates,
+    etcd,
+    new_etcd,
+    new_etcd_cluster,
+    new_proxy,
+    new_redis,
+    own_servers,
+    pytest_runtest_makereport,
+    redis,
+    server_prefix,
+)
+
 TESTS = Path(__file__).resolve().parent
 
 # Seconds per folder. A unit test takes milliseconds: the bound only says which one hangs.

@@ -1,0 +1,1 @@
+"""Real servers, and a cluster of coordinators on top of them."""
