@@ -22,12 +22,18 @@ from fsm_saga.ports import Append, Command, Head
 from fsm_saga.stores.codec import encode_object
 from fsm_saga.stores.group_commit import GroupCommit
 from fsm_saga.stores.refusals import check_command, closed, read_only
+from fsm_saga.stores.sqlite_commands import insert_command
 from fsm_saga.stores.sqlite_faults import words_for
 from fsm_saga.stores.sqlite_lock import acquire_writer_lock, has_lock_file
 from fsm_saga.stores.sqlite_reader import BUSY_WAIT_MS, JournalReader
 from fsm_saga.stores.sqlite_rows import AppendRow
-from fsm_saga.stores.sqlite_schema import check_file, check_library, check_place
-from fsm_saga.stores.sqlite_writer import JournalWriter, insert_command
+from fsm_saga.stores.sqlite_schema import (
+    check_file,
+    check_is_present_schema,
+    check_library,
+    check_place,
+)
+from fsm_saga.stores.sqlite_writer import JournalWriter
 
 T = TypeVar("T")
 
@@ -139,6 +145,7 @@ class SqliteReadStore:
             connection.set_busy_timeout(BUSY_WAIT_MS)
             connection.wal_autocheckpoint(0)  # that is the writer's work
             connection.pragma("synchronous", "full")
+            check_is_present_schema(connection, self._path)
             connection.execute("BEGIN IMMEDIATE")
             number = insert_command(connection, command, body)
             connection.execute("COMMIT")

@@ -14,46 +14,57 @@ from typing import Any
 import apsw
 
 from fsm_saga.core.records import Record
-from fsm_saga.errors import CorruptRecordError, StoreError
+from fsm_saga.errors import CorruptRecordError, StoreError, StoreVersionError
 from fsm_saga.ports import SAGA_COMMANDS_MAX, Command, Head
-from fsm_saga.stores.codec import CODEC, decode_object
+from fsm_saga.stores.heads import damaged_head
 from fsm_saga.stores.refusals import is_text
+from fsm_saga.stores.sqlite_commands import (
+    ANSWER,
+    PENDING_COMMANDS,
+    SAGA_COMMANDS,
+    answer_of,
+    pending_of,
+    shown_command,
+)
 from fsm_saga.stores.sqlite_faults import unavailable, words_for
-from fsm_saga.stores.sqlite_rows import checksum
+from fsm_saga.stores.sqlite_heads import (
+    HEAD_COLUMNS,
+    SAGA_OF_ID,
+    SAGA_OF_NUMBER,
+    Rows,
+    records_of,
+    sound_head,
+    stored_saga,
+)
 from fsm_saga.stores.sqlite_schema import (
     check_is_ours,
     has_log,
     not_a_database,
     open_immutable,
+    show_as_present_schema,
 )
 
 HEADS_PER_QUESTION = 1_000
 BUSY_WAIT_MS = 5_000
 
-# At most so many at once; the next question brings the next.
-PENDING_COMMANDS = (
-    "SELECT number, saga_id, kind, body FROM commands WHERE answer IS NULL"
-    " ORDER BY number LIMIT 1000"
-)
-
-# What people decide is little: no index is worth its cost at each command.
-_SAGA_COMMANDS = (
-    "SELECT number, saga_id, kind, body, answer FROM commands WHERE saga_id = ?"
-    " ORDER BY number DESC LIMIT ?"
-)
-
-_HEADS = (
-    "SELECT number, saga_id, state, outcome, position, created_at, updated_at, goal, is_final,"
-    " waits_for FROM heads"
-)
+_HEADS = f"SELECT {HEAD_COLUMNS} FROM heads"  # noqa: S608  # names of ours alone
 _JOURNAL = (
     "SELECT h.position, e.position, e.count, e.body, e.crc FROM heads h"
     " LEFT JOIN entries e ON e.saga = h.number WHERE h.saga_id = ? ORDER BY e.position"
 )
-_ONE_HEAD = _HEADS + " WHERE saga_id = ?"
-_ALL_HEADS = _HEADS + " WHERE number < ? ORDER BY number DESC LIMIT ?"
-_UNFINISHED_HEADS = _HEADS + " WHERE is_final = 0 AND number < ? ORDER BY number DESC LIMIT ?"
+_ONE_HEAD = f"{_HEADS} WHERE saga_id = ?"
+_ALL_HEADS = f"{_HEADS} WHERE number < ? ORDER BY number DESC LIMIT ?"
+_UNFINISHED_HEADS = f"{_HEADS} WHERE is_final = 0 AND number < ? ORDER BY number DESC LIMIT ?"
 _NUMBER_MAX = 2**63 - 1
+_UNREADABLE = (None,) * HEAD_COLUMNS.count(",")
+
+
+class UnreadableTextError(CorruptRecordError):
+    """A text in the answer is none; ``_rows`` of other columns may do. Never leaves this module."""
+
+
+class _IndexDamagedError(Exception):
+    """The index of the unfinished sagas does not fit the heads."""
 
 
 class JournalReader:
@@ -85,43 +96,99 @@ class JournalReader:
     def load(self, saga_id: str) -> tuple[Record, ...] | None:
         """Return a saga's journal, checked. See ``Store.load``."""
         rows = self._rows_of_saga(_JOURNAL, saga_id)
-        return _journal(saga_id, rows) if rows else None
+        if not rows:
+            return None
+        end, has_entries = rows[0][0], rows[0][1] is not None
+        records = records_of(saga_id, [row[1:] for row in rows]) if has_entries else ()
+        if len(records) == end and records:
+            return records
+        # Either the journal lacks its end, or the head that says so is damaged itself.
+        closely = self._rows_of_saga(SAGA_OF_ID, saga_id)
+        return stored_saga(closely).journal() if closely else None
 
     def head(self, saga_id: str) -> Head | None:
-        """Return a saga's head, or None."""
-        rows = self._rows_of_saga(_ONE_HEAD, saga_id)
-        return _head(rows[0]) if rows else None
+        """Return a saga's head, made again from its journal if it is damaged, or None.
+
+        Raises:
+            CorruptRecordError: If the journal is damaged too.
+        """
+        try:
+            rows = self._rows_of_saga(_ONE_HEAD, saga_id)
+        except UnreadableTextError:
+            rows = None
+        head = sound_head(rows[0]) if rows else None
+        if head is not None or rows == []:
+            return head
+        closely = self._rows_of_saga(SAGA_OF_ID, saga_id)
+        return stored_saga(closely).true_head() if closely else None
 
     def heads(self, *, only_unfinished: bool, limit: int | None) -> list[Head]:
-        """Return the heads, newest first, asked for page by page so that no question is long."""
-        statement = _UNFINISHED_HEADS if only_unfinished else _ALL_HEADS
+        """Return the heads, newest first, asked for page by page so that no question is long.
+
+        A damaged head is made again from its journal. Of a saga whose journal is damaged too, what
+        is returned says ``DAMAGED`` and nothing else.
+        """
+        try:
+            return self._heads(_UNFINISHED_HEADS if only_unfinished else _ALL_HEADS, limit)
+        except _IndexDamagedError:
+            heads = self._heads(_ALL_HEADS, None)
+            return [head for head in heads if not head.is_final][:limit]
+
+    def _heads(self, statement: str, limit: int | None) -> list[Head]:
         heads: list[Head] = []
         below, wanted = _NUMBER_MAX, 0
         while limit is None or len(heads) < limit:
             left = HEADS_PER_QUESTION if limit is None else limit - len(heads)
             wanted = min(HEADS_PER_QUESTION, left)
-            rows = self._rows(statement, below, wanted)
-            heads += [_head(row) for row in rows]
-            if len(rows) < wanted:
+            page = self._page(statement, below, wanted)
+            for row in page:
+                head = sound_head(row) or self._close_look(row[0])
+                if statement is _UNFINISHED_HEADS and (
+                    row[0] >= below or (head is not None and head.is_final)
+                ):
+                    raise _IndexDamagedError
+                below = row[0]
+                if head is not None:
+                    heads.append(head)
+            if len(page) < wanted:
                 break
-            below = rows[-1][0]
         return heads
 
+    def _page(self, statement: str, below: int, wanted: int) -> Rows:
+        """Return rows of heads; one by one if a text in one of them is none."""
+        try:
+            return self._rows(statement, below, wanted)
+        except UnreadableTextError:
+            numbers = self._rows(statement.replace(HEAD_COLUMNS, "number"), below, wanted)
+            return [(number, *_UNREADABLE) for (number,) in numbers]
+
+    def _close_look(self, number: int) -> Head | None:
+        """Return the true head of a saga whose head failed; None if it was removed meanwhile."""
+        rows = self._rows(SAGA_OF_NUMBER, number)
+        if not rows:
+            return None
+        saga = stored_saga(rows)
+        try:
+            return saga.true_head()
+        except (CorruptRecordError, StoreVersionError):
+            return damaged_head(saga.name)
+
     def pending_commands(self) -> Sequence[Command]:
-        """Return the commands without an answer, oldest first."""
-        return commands_of(self._rows(PENDING_COMMANDS))
+        """Return the commands without an answer, oldest first.
+
+        Damaged ones are left out: nobody may carry them out, and the writer refuses them.
+        """
+        return pending_of(self._rows(PENDING_COMMANDS)).sound
 
     def command_answer(self, number: int) -> Mapping[str, Any] | None:
         """Return the answer to a command, or None."""
-        rows = self._rows("SELECT answer FROM commands WHERE number = ?", number)
-        if not rows or rows[0][0] is None:
-            return None
-        return decode_object(rows[0][0], what=f"The answer to command {number}")
+        rows = self._rows(ANSWER, number)
+        return answer_of(number, *rows[0]) if rows else None
 
     def saga_commands(self, saga_id: str) -> Sequence[Command]:
         """Return the latest commands for a saga with their answers, oldest first."""
-        rows = self._rows_of_saga(_SAGA_COMMANDS, saga_id, SAGA_COMMANDS_MAX)
-        return tuple(_answered(*row) for row in reversed(rows))
+        rows = self._rows_of_saga(SAGA_COMMANDS, saga_id, SAGA_COMMANDS_MAX)
+        return tuple(shown_command(row) for row in reversed(rows))
 
     def meta(self) -> dict[str, Any]:
         """Return the store's facts about its writer: epoch, pid, host, since."""
@@ -147,7 +214,8 @@ class JournalReader:
         except (apsw.CorruptError, UnicodeDecodeError) as error:
             self.close()
             whose = "the store" if saga_id is None else f"saga {saga_id!r}"
-            raise CorruptRecordError(
+            is_text = isinstance(error, UnicodeDecodeError)
+            raise (UnreadableTextError if is_text else CorruptRecordError)(
                 f"A part of {whose} in {self._path!r} cannot be read: the database file is damaged "
                 "there. Nothing was changed; restore it from a copy.",
                 saga_id=saga_id,
@@ -204,102 +272,11 @@ class JournalReader:
         except StoreError:
             connection.close(True)
             raise
-        if not is_ours:
+        if is_ours:
+            show_as_present_schema(connection)
+        else:
             connection.close(True)
             raise StoreError(
                 f"Store {self._path!r} was not opened for reading: the file is empty, no store was "
                 "made in it yet. Open it for writing first."
             )
-
-
-def commands_of(rows: Sequence[Any]) -> Sequence[Command]:
-    """Return the commands that ``PENDING_COMMANDS`` found."""
-    return tuple(
-        Command(
-            number=number,
-            saga_id=saga_id,
-            kind=kind,
-            body=decode_object(body, what=f"Command {number}"),
-        )
-        for number, saga_id, kind, body in rows
-    )
-
-
-def _answered(number: int, saga_id: str, kind: str, body: bytes, answer: bytes | None) -> Command:
-    return Command(
-        number=number,
-        saga_id=saga_id,
-        kind=kind,
-        body=decode_object(body, what=f"Command {number}"),
-        answer=None
-        if answer is None
-        else decode_object(answer, what=f"The answer to command {number}"),
-    )
-
-
-def _head(row: tuple[Any, ...]) -> Head:
-    """Return a row as a head.
-
-    Raises:
-        CorruptRecordError: It has values of types that no head has.
-    """
-    (
-        number,
-        saga_id,
-        state,
-        outcome,
-        position,
-        created_at,
-        updated_at,
-        goal,
-        is_final,
-        waits_for,
-    ) = row
-    texts, numbers = (saga_id, state, waits_for), (position, created_at, updated_at)
-    is_readable = all(type(text) is str for text in texts)
-    if not is_readable or not all(isinstance(value, int | float) for value in numbers):
-        raise CorruptRecordError(
-            f"The head of saga {saga_id!r}, the {number}. of the store, is damaged. Nothing was "
-            "changed; restore it from a copy of the store.",
-            saga_id=saga_id,
-        )
-    return Head(
-        saga_id=saga_id,
-        state=state,
-        outcome=outcome,
-        position=position,
-        created_at=created_at,
-        updated_at=updated_at,
-        goal=goal,
-        is_final=bool(is_final),
-        waits_for=waits_for,
-    )
-
-
-def _journal(saga_id: str, rows: list[Any]) -> tuple[Record, ...]:
-    """Return the records of the rows, having checked that they are whole and without a gap."""
-    records: list[Record] = []
-    end = rows[0][0]
-    for _end, position, count, body, crc in rows:
-        if position is None:
-            break
-        if position != len(records):
-            raise _damaged(saga_id, len(records), f"the next entry is at {position}")
-        # A flipped bit can make another type of it, for which there is no checksum.
-        if type(body) is not bytes or checksum(saga_id, position, count, body) != crc:
-            raise _damaged(saga_id, position, "its checksum does not match")
-        records += CODEC.decode(body, saga_id=saga_id, position=position)
-        if len(records) != position + count:
-            raise _damaged(saga_id, position, f"it does not hold {count} records")
-    if len(records) != end:
-        raise _damaged(saga_id, len(records), f"the journal should go on to {end}")
-    return tuple(records)
-
-
-def _damaged(saga_id: str, position: int, why: str) -> CorruptRecordError:
-    return CorruptRecordError(
-        f"The journal of saga {saga_id!r} is damaged at position {position}: {why}. Only this saga "
-        "is affected and nothing was changed; restore it from a copy of the store.",
-        saga_id=saga_id,
-        position=position,
-    )

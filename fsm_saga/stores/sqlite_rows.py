@@ -6,6 +6,7 @@ from zlib import crc32
 
 from fsm_saga.ports import Append
 from fsm_saga.stores.codec import CODEC
+from fsm_saga.stores.heads import head_checksum
 from fsm_saga.stores.refusals import check_fits
 
 
@@ -13,8 +14,8 @@ class AppendRow:
     """What one append binds to its statements.
 
     Attributes:
-        head: The values of the head, then the saga's id, then, for a new saga, whether it is
-            final, else the position that its journal must have.
+        head: The values of the head and its checksum, then the saga's id, then, for a new saga,
+            whether it is final, else the position that its journal must have.
         entry: Position, count, body, checksum and the saga's id.
     """
 
@@ -38,6 +39,7 @@ class AppendRow:
             head.updated_at,
             head.goal,
             head.waits_for,
+            head_checksum(head),
             saga_id,
             head.is_final if position == 0 else position,
         )

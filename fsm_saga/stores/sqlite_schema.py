@@ -19,7 +19,7 @@ from fsm_saga.errors import StoreError, StoreUnavailableError, StoreVersionError
 from fsm_saga.stores.sqlite_faults import words_for
 
 APPLICATION_ID = 0x46534D53  # "FSMS"; written into the header of each of our files
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OPEN_WAIT_MS = 5_000
 HEADER_BYTES = 100
 
@@ -40,7 +40,8 @@ CREATE TABLE heads(
     updated_at REAL NOT NULL,
     goal TEXT,
     waits_for TEXT NOT NULL,
-    is_final INTEGER NOT NULL
+    is_final INTEGER NOT NULL,
+    crc INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX heads_unfinished ON heads(number) WHERE is_final = 0;
 CREATE TABLE entries(
@@ -56,10 +57,18 @@ CREATE TABLE commands(
     saga_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     body BLOB NOT NULL,
-    answer BLOB
+    crc INTEGER NOT NULL,
+    answer BLOB,
+    answer_crc INTEGER
 ) STRICT;
 CREATE INDEX commands_pending ON commands(number) WHERE answer IS NULL;
 INSERT INTO meta(key, value) VALUES ('epoch', 0), ('reopened', 0);
+"""
+
+# Schema 1 had no checksums for heads, commands and answers.
+_VIEWS_OF_FORMER_TABLES = """
+CREATE TEMP VIEW heads AS SELECT *, NULL AS crc FROM main.heads;
+CREATE TEMP VIEW commands AS SELECT *, NULL AS crc, NULL AS answer_crc FROM main.commands;
 """
 
 
@@ -259,6 +268,32 @@ def create_tables(connection: apsw.Connection) -> None:
     connection.pragma("application_id", APPLICATION_ID)
     connection.pragma("user_version", SCHEMA_VERSION)
     connection.execute("COMMIT")
+
+
+def check_is_present_schema(connection: apsw.Connection, path: str) -> None:
+    """Return if a command may be left in the store.
+
+    Raises:
+        StoreVersionError: It is of a former schema, which only its next writer raises.
+    """
+    version = connection.pragma("user_version")
+    if version < SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"Nothing was left in store {path!r}: its schema is version {version}, and this "
+            f"program writes {SCHEMA_VERSION}. Stop the process of the older version that writes "
+            "it; the next `fsm-saga resume` turns it into a store of this version.",
+            found=version,
+            known=SCHEMA_VERSION,
+        )
+
+
+def show_as_present_schema(connection: apsw.Connection) -> None:
+    """Let a reader of a store of the former schema ask as if it were of the present one.
+
+    Its own connection alone sees these views; the checksums that are not there are NULL in them.
+    """
+    if connection.pragma("user_version") < SCHEMA_VERSION:
+        connection.execute(_VIEWS_OF_FORMER_TABLES)
 
 
 def open_for_writing(path: str, *, may_create: bool) -> apsw.Connection:

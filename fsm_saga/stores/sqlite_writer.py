@@ -29,9 +29,18 @@ from fsm_saga.ports import Command
 from fsm_saga.stores.codec import encode_object
 from fsm_saga.stores.group_commit import RowRefusedError, WriterBusyError
 from fsm_saga.stores.refusals import check_command, conflict, fenced, is_text, no_command, not_final
+from fsm_saga.stores.sqlite_commands import (
+    PENDING_COMMANDS,
+    SET_ANSWER,
+    answer_checksum,
+    damaged_answer,
+    insert_command,
+    pending_of,
+)
 from fsm_saga.stores.sqlite_faults import ROW_ERRORS, is_failed_sync, unavailable
+from fsm_saga.stores.sqlite_heads import SAGA_OF_ID, mend_position, stored_saga
 from fsm_saga.stores.sqlite_log import write_log_again
-from fsm_saga.stores.sqlite_reader import PENDING_COMMANDS, commands_of
+from fsm_saga.stores.sqlite_migration import migrate
 from fsm_saga.stores.sqlite_rows import AppendRow
 from fsm_saga.stores.sqlite_schema import open_for_writing
 
@@ -44,12 +53,12 @@ LOG_PAGES_FORCED = 16 * LOG_PAGES_MAX
 
 _EPOCH = "SELECT value FROM meta WHERE key = 'epoch'"
 _NEW_HEAD = (
-    "INSERT INTO heads(state, outcome, position, created_at, updated_at, goal, waits_for, saga_id,"
-    " is_final) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO heads(state, outcome, position, created_at, updated_at, goal, waits_for, crc,"
+    " saga_id, is_final) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 _SET_HEAD = (
     "UPDATE heads SET state = ?, outcome = ?, position = ?, created_at = ?, updated_at = ?,"
-    " goal = ?, waits_for = ?"
+    " goal = ?, waits_for = ?, crc = ?"
 )
 # Without a word on is_final the index of the unfinished sagas need not be touched.
 _GO_ON = f"{_SET_HEAD} WHERE saga_id = ? AND position = ? AND is_final = 0"
@@ -110,6 +119,8 @@ class JournalWriter:
         self._data_version, self._has_commands = -1, True
         if self._is_log_suspect:
             self._write_log_again(connection)
+        if self.epoch == 0:
+            self.transact(lambda: migrate(connection))
         self.transact(self._claim if self.epoch == 0 else self._mark_reopened)
 
     def _write_log_again(self, connection: apsw.Connection) -> None:
@@ -174,19 +185,11 @@ class JournalWriter:
             StoreUnavailableError: The store failed.
         """
         self._begin(wait=wait)
-        execute, changes = self._execute, self._connected().changes
+        execute = self._execute
         refusals: list[FsmSagaError | None] = []
         try:
             for row in rows:
-                if row.is_new:
-                    execute(_NEW_HEAD, row.head)
-                elif row.is_final:
-                    execute(_FINISH, row.head)
-                else:
-                    execute(_GO_ON, row.head)
-                    if not changes():
-                        execute(_UNFINISH, row.head)
-                if changes():
+                if self._set_head(row) or self._set_mended_head(row):
                     execute(_NEW_ENTRY, row.entry)
                     refusals.append(None)
                 else:
@@ -197,6 +200,23 @@ class JournalWriter:
         except apsw.Error as error:
             raise self._failed(error, doing="writing") from error
         return refusals
+
+    def _set_head(self, row: AppendRow) -> bool:
+        """Write a row's head; False if the journal is not where the row expects it."""
+        execute, changes = self._execute, self._connected().changes
+        if row.is_new:
+            execute(_NEW_HEAD, row.head)
+        elif row.is_final:
+            execute(_FINISH, row.head)
+        else:
+            execute(_GO_ON, row.head)
+            if not changes():
+                execute(_UNFINISH, row.head)
+        return changes() > 0
+
+    def _set_mended_head(self, row: AppendRow) -> bool:
+        """Write a row's head if what refused it was damage to the head that is there."""
+        return mend_position(self._execute, row.saga_id) and self._set_head(row)
 
     def commit(self) -> None:
         """Return when what ``prepare`` wrote is durable.
@@ -260,14 +280,14 @@ class JournalWriter:
             self.transact(lambda: self._remove(saga_id))
 
     def _remove(self, saga_id: str) -> None:
-        row = self._execute(
-            "SELECT number, state, is_final FROM heads WHERE saga_id = ?", (saga_id,)
-        ).fetchone()
-        if row is None:
+        found = self._execute("SELECT number FROM heads WHERE saga_id = ?", (saga_id,)).get
+        if found is None:
             return
-        number, state, is_final = row
-        if not is_final:
-            raise not_final(saga_id, state)
+        saga = stored_saga(self._execute(SAGA_OF_ID, (saga_id,)).fetchall())
+        head = saga.true_head()
+        if not head.is_final:
+            raise not_final(saga_id, head.state)
+        number = saga.number
         self._execute("DELETE FROM entries WHERE saga = ?", (number,))
         self._execute("DELETE FROM heads WHERE number = ?", (number,))
         self._execute("DELETE FROM commands WHERE saga_id = ?", (saga_id,))
@@ -284,26 +304,22 @@ class JournalWriter:
         """Return the commands without an answer, oldest first.
 
         As long as no other process has written, and nothing was pending the last time, that is
-        one look at a counter in shared memory.
+        one look at a counter in shared memory. Damaged ones are refused, which their askers see.
         """
         self._connected()
         try:
             version = self._execute("PRAGMA data_version").get
             if version == self._data_version and not self._has_commands:
                 return ()
-            commands = commands_of(self._execute(PENDING_COMMANDS).fetchall())
+            pending = pending_of(self._execute(PENDING_COMMANDS).fetchall())
         except apsw.BusyError:  # a log is being recovered just now; the next look finds them
             return ()
-        except UnicodeDecodeError as error:
-            raise CorruptRecordError(
-                f"A command in store {self._path!r} is damaged: it has text that is none. Nothing "
-                "was changed; restore the store from a copy.",
-                path=self._path,
-            ) from error
         except apsw.Error as error:
             raise self._failed(error, doing="looking for commands") from error
-        self._data_version, self._has_commands = version, bool(commands)
-        return commands
+        for number in pending.damaged:
+            self.answer_command(number, damaged_answer(number))
+        self._data_version, self._has_commands = version, bool(pending.sound)
+        return pending.sound
 
     def answer_command(self, number: int, answer: Mapping[str, Any]) -> None:
         """Store the answer; the first one stands. Old answers are dropped."""
@@ -311,9 +327,7 @@ class JournalWriter:
         self.transact(lambda: self._answer(number, body))
 
     def _answer(self, number: int, body: bytes) -> None:
-        self._execute(
-            "UPDATE commands SET answer = ? WHERE number = ? AND answer IS NULL", (body, number)
-        )
+        self._execute(SET_ANSWER, (body, answer_checksum(number, body), number))
         if not self._connected().changes():
             known = self._execute("SELECT 1 FROM commands WHERE number = ?", (number,)).get
             if known is None:
@@ -358,12 +372,3 @@ class JournalWriter:
         self._is_log_suspect |= is_failed_sync(error)
         self.abandon()
         return unavailable(self._path, error, doing=doing, errno=errno)
-
-
-def insert_command(connection: apsw.Connection, command: Command, body: bytes) -> int:
-    """Insert a command inside the caller's transaction and return its number."""
-    connection.execute(
-        "INSERT INTO commands(saga_id, kind, body) VALUES (?, ?, ?)",
-        (command.saga_id, command.kind, body),
-    )
-    return connection.last_insert_rowid()
