@@ -6,9 +6,11 @@ To add one: let a command print one JSON object on stdout, write a `Figure` here
 
 from __future__ import annotations
 
+from tests.evidence.fault_figures import FAULT_FIGURES
 from tests.evidence.figure import Figure, Table
 
 FIGURES: tuple[Figure, ...] = (
+    *FAULT_FIGURES,
     Figure(
         name="fuzz-plans",
         title="A million mutated plans",

@@ -65,8 +65,10 @@ def test_each_command_that_the_page_names_exists(figure: Figure) -> None:
     program, *words = figure.command.split()
     if program == "python":
         assert words[0] == "-m"
-        assert importlib.util.find_spec(words[1]) is not None
-        assert importlib.util.find_spec(f"{words[1]}.__main__") or "." in words[1]
+        found = importlib.util.find_spec(words[1])
+        assert found is not None
+        if found.submodule_search_locations is not None:
+            assert importlib.util.find_spec(f"{words[1]}.__main__") is not None
     else:
         assert program == "fsm-saga"
         assert words[0] in {listed.name for listed in COMMANDS}
@@ -172,7 +174,9 @@ def test_what_is_no_document_is_refused(printed: str) -> None:
 def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results and page in a folder of the test's own."""
     results, page = tmp_path / "evidence.json", tmp_path / "evidence.md"
-    monkeypatch.setattr(command, "load_results", lambda: results_module.load_results(results))
+    monkeypatch.setattr(
+        command, "load_results", lambda path=results: results_module.load_results(path)
+    )
     monkeypatch.setattr(
         command, "write_results", lambda found: results_module.write_results(found, results)
     )
@@ -190,6 +194,35 @@ def test_figures_are_made_taken_and_rendered(own_files: Path) -> None:
     assert "at commit abc123;" in page
     assert "JSONTestSuite" in page
     assert set(json.loads((own_files / "evidence.json").read_text())) == {"bad-input", "fuzz"}
+
+
+def test_results_are_taken_over_from_another_checkout(own_files: Path) -> None:
+    other = own_files / "other.json"
+    other.write_text(json.dumps({"fuzz": result(), "bad-input": result(), "gone": result()}))
+    assert command.main(["--from", str(other), "fuzz"]) == 0
+    assert set(json.loads((own_files / "evidence.json").read_text())) == {"fuzz"}
+    assert command.main(["--from", str(other)]) == 0
+    assert set(json.loads((own_files / "evidence.json").read_text())) == {"bad-input", "fuzz"}
+
+
+def test_all_but_some_are_made_and_what_another_process_wrote_stays(
+    own_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def run(figure: Figure) -> dict[str, Any]:
+        made.append(figure.name)
+        if figure.name == "fuzz":
+            raise NoDocumentError("it printed nothing")
+        results_module.write_results({"mutants": result()}, own_files / "evidence.json")
+        return result(exit_code=int(figure.name == "bench"))
+
+    monkeypatch.setattr(command, "run_figure", run)
+    assert command.main(["--all", "--but", "mutants", "disk"]) == 2
+    assert made == [each.name for each in FIGURES if each.name not in ("mutants", "disk")]
+    # The last one wrote over the others here, as another process may; what it wrote is kept.
+    assert set(json.loads((own_files / "evidence.json").read_text())) == {"mutants", made[-1]}
+    assert command.main(["--all", "--but", "nothing"]) == 2
 
 
 def test_a_name_that_is_no_figure_is_refused(

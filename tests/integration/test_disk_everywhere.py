@@ -2,7 +2,8 @@
 
 What fails once costs a moment at most. What goes on failing stops the engine with a word that says
 why; no call is made whose intent is not durable; and when the disk is well again the next engine
-comes to the end that it would have come to. Run with ``-s`` to see how many faults that were.
+comes to the end that it would have come to. ``python -m tests.evidence.counted disk`` says how many
+faults that were.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +25,7 @@ from fsm_saga.service.engine import Engine
 from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.context import CallContext
 from fsm_saga.tools.python import Tool, tool
+from tests.support.counting import Count
 from tests.support.faulty_disk import BAD_READ, BAD_SYNC, BAD_WRITE, FULL, Fault, FaultyDisk
 from tests.support.kill_grid import open_fast_directory
 from tests.support.plans import plan_of
@@ -133,7 +134,7 @@ async def meet(url: str, disk: FaultyDisk, fault: Fault, nth: int, *, is_for_eve
 @pytest.mark.parametrize("is_for_ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", FAULTS_MIN, ids=lambda fault: fault.words)
 def test_a_disk_that_fails_anywhere_loses_nothing_and_does_nothing_twice(
-    fault: Fault, is_for_ever: bool, base: Path, disk: FaultyDisk
+    fault: Fault, is_for_ever: bool, base: Path, disk: FaultyDisk, record_property: Count
 ) -> None:
     met: Counter[str] = Counter()
     for nth in itertools.count(1):
@@ -144,7 +145,10 @@ def test_a_disk_that_fails_anywhere_loses_nothing_and_does_nothing_twice(
         met[how] += 1
         for file in base.iterdir():
             file.unlink()
-    sys.stdout.write(f"{fault.words}: {met.total()} faults, {dict(met)}\n")
+    record_property("disk faults", met.total())
+    record_property(f"disk faults: {fault.words}", met.total())
+    record_property("disk faults that cost a moment", met["FAILED compensated"])
+    record_property("disk faults that stopped the engine", met["StoreUnavailableError"])
     assert met.total() >= FAULTS_MIN[fault]
     assert met["FAILED compensated"], "some faults cost nothing but a moment"
     if is_for_ever:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite import SqliteWriteStore
 from fsm_saga.stores.sqlite_writer import JournalWriter
 from tests.conformance.samples import append_of
+from tests.support.counting import Count
 from tests.support.kill_grid import open_fast_directory
 from tests.support.power_disk import RecordingDisk
 from tests.support.power_judge import DATABASE, Judged, Watched, judge
@@ -143,33 +143,45 @@ def judged(base: Path, patch: pytest.MonkeyPatch, scenario: Callable[..., object
     finally:
         disk.unregister()
     assert any(action.kind == "failed sync" for action in disk.actions)
-    found = judge(disk, base, torn=1)
-    sys.stdout.write(f"{found}\n")
-    return found
+    return judge(disk, base, torn=1)
+
+
+def check_kept(count: Count, found: Judged) -> None:
+    """Nothing is lost in any state that was looked at."""
+    count("after a failed sync: states", found.states.total())
+    count("after a failed sync: states that lost something", found.lossy)
+    assert not found.lossy, "\n".join(found.first[:5])
 
 
 @pytest.mark.parametrize("nth", SYNCS)
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("forget", [keep, close_reader])
 def test_what_is_acknowledged_after_a_failed_sync_stays(
-    base: Path, monkeypatch: pytest.MonkeyPatch, nth: int, times: int, forget: Forget
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nth: int,
+    times: int,
+    forget: Forget,
+    record_property: Count,
 ) -> None:
     found = judged(base, monkeypatch, lambda url, disk: one_process(url, disk, nth, times, forget))
-    assert not found.lossy, "\n".join(found.first[:5])
+    check_kept(record_property, found)
 
 
 @pytest.mark.parametrize("nth", SYNCS)
 def test_what_the_next_process_acknowledges_after_a_failed_sync_stays(
-    base: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+    base: Path, monkeypatch: pytest.MonkeyPatch, nth: int, record_property: Count
 ) -> None:
     found = judged(base, monkeypatch, lambda url, disk: two_processes(url, disk, nth, 1))
-    assert not found.lossy, "\n".join(found.first[:5])
+    check_kept(record_property, found)
 
 
 def test_if_the_log_were_not_written_again_it_would_not_stay(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, record_property: Count
 ) -> None:
     monkeypatch.setattr(JournalWriter, "_write_log_again", lambda self, connection: None)
     found = judged(base, monkeypatch, lambda url, disk: two_processes(url, disk, 1, 1))
+    record_property("log not written again: states", found.states.total())
+    record_property("log not written again: states that lost something", found.lossy)
     assert found.lossy
     assert any("acknowledged" in words for words in found.first)

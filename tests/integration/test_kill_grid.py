@@ -5,22 +5,26 @@ kill left behind is taken up again and killed again, at every pass of every fail
 recovery; and a process is killed at every single write, sync, truncation and deletion that SQLite
 does, a write being cut in half. The tools' own ledger judges every run (C1, C2, C6, X1, W1).
 
-Run with ``-s`` to see how many kills that were.
+``python -m tests.evidence.counted kills`` says how many kills that were; with ``--long``, as `make
+nightly` runs it, every recovery of the branches is killed everywhere as well.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from fsm_saga.coordinator.failpoints import FAILPOINTS
+from tests.support.counting import IS_LONG, Count
 from tests.support.kill_grid import Grid, open_grid, order_of
 from tests.support.killing import Killing
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the server of processes forks")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the server of processes forks"),
+    pytest.mark.timeout(7_200 if IS_LONG else 300),
+]
 
 UNDONE, DONE = ["FAILED compensated"], ["DONE committed"]
 # More passes than any place has; a kill that does not come is not counted.
@@ -39,8 +43,9 @@ def grid() -> Iterator[Grid]:
         yield opened
 
 
-def say(name: str, kills: int) -> None:
-    sys.stdout.write(f"{name}: {kills} kills\n")
+def say(count: Count, name: str, kills: int) -> None:
+    count("kills", kills)
+    count(f"kills: {name}", kills)
     assert kills >= KILLS_MIN[name]
 
 
@@ -52,22 +57,30 @@ def twice(grid: Grid, plan: str, first: str, ends: list[str]) -> Job:
     return lambda server: grid.kill_twice(server, plan, first, FAILPOINTS, ends)
 
 
-def test_each_recovery_from_each_kill_of_a_chain_is_killed_everywhere_too(grid: Grid) -> None:
+def test_each_recovery_from_each_kill_of_a_chain_is_killed_everywhere_too(
+    grid: Grid, record_property: Count
+) -> None:
     firsts = [order_of(name, nth) for name in FAILPOINTS for nth in range(1, PASSES_MAX)]
-    say("chain", grid.each(twice(grid, "chain", first, UNDONE) for first in firsts))
+    say(
+        record_property, "chain", grid.each(twice(grid, "chain", first, UNDONE) for first in firsts)
+    )
 
 
 @pytest.mark.parametrize(("plan", "ends"), [("diamond", UNDONE), ("done", DONE)])
 def test_some_recoveries_of_branches_are_killed_everywhere_too(
-    plan: str, ends: list[str], grid: Grid
+    plan: str, ends: list[str], grid: Grid, record_property: Count
 ) -> None:
-    """Every place once, each at another pass: all of them would be several thousand kills."""
+    """Every place twice, each time at another pass: all of them are several thousand kills."""
     firsts = [order_of(name, 2 + 2 * at) for at, name in enumerate(FAILPOINTS)]
     firsts += [order_of(name, 7 - at) for at, name in enumerate(FAILPOINTS)]
-    say(plan, grid.each(twice(grid, plan, first, ends) for first in firsts))
+    if IS_LONG:
+        firsts = [order_of(name, nth) for name in FAILPOINTS for nth in range(1, 2 * PASSES_MAX)]
+    say(record_property, plan, grid.each(twice(grid, plan, first, ends) for first in firsts))
 
 
-def test_a_kill_in_the_middle_of_any_write_of_sqlite_loses_nothing(grid: Grid) -> None:
+def test_a_kill_in_the_middle_of_any_write_of_sqlite_loses_nothing(
+    grid: Grid, record_property: Count
+) -> None:
     def recovery(server: Killing) -> int:
         """Kill a recovery at every action, which opens a log that was left half done."""
         with grid.place() as left:
@@ -79,13 +92,15 @@ def test_a_kill_in_the_middle_of_any_write_of_sqlite_loses_nothing(grid: Grid) -
         lambda server: grid.kill_at_each(server, "done", "disk", DONE),
         recovery,
     ]
-    say("disk", grid.each(jobs))
+    say(record_property, "disk", grid.each(jobs))
 
 
-def test_a_loop_of_kills_at_any_place_ends_as_one_run_would(grid: Grid) -> None:
+def test_a_loop_of_kills_at_any_place_ends_as_one_run_would(
+    grid: Grid, record_property: Count
+) -> None:
     def loop(order: str) -> Job:
         return lambda server: grid.kill_in_a_loop(server, "diamond", order, LOOP, UNDONE)
 
     orders = [order_of(name, nth) for name in FAILPOINTS for nth in (1, 2, 3, 5)]
     orders += [order_of("disk", nth) for nth in (1, 9, 17, 25)]
-    say("loop", grid.each(loop(order) for order in orders))
+    say(record_property, "loop", grid.each(loop(order) for order in orders))

@@ -22,10 +22,14 @@ import pytest
 
 from fsm_saga.coordinator.failpoints import FAILPOINTS
 from fsm_saga.core.limits import LIMITS
+from tests.support.counting import IS_LONG, Count
 from tests.support.killing import ROOT, Killing, judge
 from tests.support.tool_ledger import ToolLedger
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the server of processes forks")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the server of processes forks"),
+    pytest.mark.timeout(7_200 if IS_LONG else 300),
+]
 
 ENDS = {
     "chain": ["FAILED compensated"],
@@ -35,6 +39,7 @@ ENDS = {
 # At least so many places of one name a run comes to: fewer, and the failpoints are not called.
 PASSES_MIN = {"chain": 5, "diamond": 9}
 SEED = 20_260_101
+ROUNDS = 200 if IS_LONG else 10
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +53,15 @@ def repeats(directory: Path) -> int:
     return sum(count > 1 for count in ToolLedger(directory / "tools.db").arrivals().values())
 
 
+def count_kills(count: Count, where: str, kills: int) -> None:
+    count("kills", kills)
+    count(f"kills: {where}", kills)
+
+
 @pytest.mark.parametrize("name", FAILPOINTS)
 @pytest.mark.parametrize("plan", ["chain", "diamond"])
 def test_a_process_killed_at_every_pass_of_a_failpoint_is_finished_by_the_next(
-    plan: str, name: str, killing: Killing, tmp_path: Path
+    plan: str, name: str, killing: Killing, tmp_path: Path, record_property: Count
 ) -> None:
     seen: Counter[int] = Counter()
     for nth in itertools.count(1):
@@ -64,6 +74,7 @@ def test_a_process_killed_at_every_pass_of_a_failpoint_is_finished_by_the_next(
         assert killing.run(directory, plan) == 0
         assert judge(directory, plan) == ENDS[plan]
         seen[repeats(directory)] += 1
+    count_kills(record_property, "each pass of each failpoint", seen.total())
     assert seen.total() >= PASSES_MIN[plan]
     # A call is repeated exactly where it had arrived and its outcome was not durable yet.
     if name == "after_call":
@@ -72,9 +83,9 @@ def test_a_process_killed_at_every_pass_of_a_failpoint_is_finished_by_the_next(
         assert set(seen) == {0}, "what is durable is not asked for again"
 
 
-@pytest.mark.parametrize("round_", range(10))
+@pytest.mark.parametrize("round_", range(ROUNDS))
 def test_processes_killed_at_random_again_and_again_come_to_the_right_end(
-    round_: int, killing: Killing, tmp_path: Path
+    round_: int, killing: Killing, tmp_path: Path, record_property: Count
 ) -> None:
     chance = random.Random(SEED + round_)
     started = time.monotonic()
@@ -84,8 +95,8 @@ def test_processes_killed_at_random_again_and_again_come_to_the_right_end(
     took_s = time.monotonic() - started
     directory = tmp_path / "killed"
     directory.mkdir()
-    for _ in range(3):
-        killing.kill_after(directory, "fleet", chance.uniform(0, took_s))
+    ended = [killing.kill_after(directory, "fleet", chance.uniform(0, took_s)) for _ in range(3)]
+    count_kills(record_property, "at random", ended.count(-signal.SIGKILL))
     assert killing.run(directory, "fleet") == 0
     assert judge(directory, "fleet") == ENDS["fleet"]
 

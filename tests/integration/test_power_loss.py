@@ -6,13 +6,13 @@ a random choice of its sectors. What is left is opened by the real store. Whatev
 acknowledged has to be there, whole, in order and without a gap, and the store has to go on.
 
 The same with ``synchronous=NORMAL``, and with a disk that lies about its syncs, must lose
-acknowledged records: else this test is blind. Run with ``-s`` to see how many states that were.
+acknowledged records: else this test is blind. ``python -m tests.evidence.counted power-loss`` says
+how many states that were.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +27,11 @@ from fsm_saga.stores.opening import open_store
 from fsm_saga.tools.context import CallContext
 from fsm_saga.tools.python import Tool, tool
 from tests.conformance.samples import append_of, command_of
+from tests.support.counting import Count
 from tests.support.kill_grid import open_fast_directory
 from tests.support.plans import plan_of
 from tests.support.power_disk import RecordingDisk
-from tests.support.power_judge import DATABASE, Judge, Watched, judge
+from tests.support.power_judge import DATABASE, Judge, Judged, Watched, judge
 
 STATES_MIN = 2_200
 TWICE = 30
@@ -128,8 +129,13 @@ def base() -> Iterator[Path]:
         yield directory
 
 
+def count_states(count: Count, what: str, judged: Judged) -> None:
+    count(f"{what}: states", judged.states.total())
+    count(f"{what}: states that lost something", judged.lossy)
+
+
 def test_nothing_acknowledged_is_lost_whenever_the_power_goes(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, record_property: Count
 ) -> None:
     disk = recorded(base, monkeypatch)
     kinds = Counter((action.kind, action.file) for action in disk.actions)
@@ -139,24 +145,27 @@ def test_nothing_acknowledged_is_lost_whenever_the_power_goes(
     assert kinds["sync", f"{DATABASE}-wal"] > 20
     assert kinds["write", f"{DATABASE}-journal"] > 1
     judged = judge(disk, base, run_on=run_to_the_end)
-    sys.stdout.write(f"synchronous=FULL: {judged}\n")
+    count_states(record_property, "full", judged)
+    record_property("full: different files", judged.images)
+    record_property("full: actions of SQLite", len(disk.actions))
+    record_property("full: run on to the end of their sagas", judged.resumed)
     assert not judged.lossy, "\n".join(judged.first[:10])
     assert judged.states.total() >= STATES_MIN
     assert judged.resumed >= 5
 
 
 def test_nothing_is_lost_when_the_power_goes_again_while_the_store_recovers(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, record_property: Count
 ) -> None:
     disk = recorded(base, monkeypatch)
     judged = asyncio.run(Judge(disk, base / "left").judge_twice(TWICE))
-    sys.stdout.write(f"twice: {judged}\n")
+    count_states(record_property, "again in recovery", judged)
     assert not judged.lossy, "\n".join(judged.first[:10])
     assert judged.states.total() >= TWICE_MIN
 
 
 def test_with_synchronous_normal_acknowledged_records_are_lost(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, record_property: Count
 ) -> None:
     prepare = sqlite_schema.prepare_for_writing
 
@@ -166,14 +175,14 @@ def test_with_synchronous_normal_acknowledged_records_are_lost(
 
     monkeypatch.setattr(sqlite_schema, "prepare_for_writing", carelessly)
     judged = judge(recorded(base, monkeypatch), base, torn=1)
-    sys.stdout.write(f"synchronous=NORMAL: {judged}\n")
+    count_states(record_property, "normal", judged)
     assert judged.lossy >= LOST_MIN
     assert any("acknowledged" in words for words in judged.first)
 
 
 def test_with_a_disk_that_lies_about_its_syncs_acknowledged_records_are_lost(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, record_property: Count
 ) -> None:
     judged = judge(recorded(base, monkeypatch), base, torn=0, believes_syncs=False)
-    sys.stdout.write(f"syncs that do nothing: {judged}\n")
+    count_states(record_property, "lying disk", judged)
     assert judged.lossy >= LOST_MIN

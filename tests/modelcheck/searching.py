@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from fsm_saga.core.program import Program
 from fsm_saga.machine.canonical import Reduction
 from fsm_saga.machine.verify import verify_program
 from tests.modelcheck.programs import Needs, Step, make_program
+from tests.support.counting import Count
 
 CONFIGURATION_MAX = 150_000
 PROCESSES = 2
@@ -59,18 +60,14 @@ def verify_case(case: Case) -> Result:
     )
 
 
-def verify_all(cases: Sequence[Case], say: Callable[[str], None] = print) -> list[Result]:
-    """Return the results in the order of the cases; says what was seen, so that it has a number."""
+def verify_all(cases: Sequence[Case], count: Count) -> list[Result]:
+    """Return the results in the order of the cases; what was seen is counted."""
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
         results = list(pool.map(verify_case, cases))
-    for result in results:
-        say(
-            f"{result.name}: {result.configurations} configurations, "
-            f"{result.transitions} moves, {result.depth} deep"
-        )
-    seen, moves = (sum(getattr(r, name) for r in results) for name in Result._fields[2:4])
-    deepest = max(result.depth for result in results)
-    say(f"{len(results)} programs: {seen} configurations, {moves} moves, {deepest} deep")
+    count("programs", len(results))
+    count("configurations", sum(result.configurations for result in results))
+    count("moves", sum(result.transitions for result in results))
+    count("programs that are not sound", sum(not result.is_proven for result in results))
     return results
 
 

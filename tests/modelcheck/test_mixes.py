@@ -20,6 +20,7 @@ from tests.modelcheck.programs import (
     TIMED,
 )
 from tests.modelcheck.searching import Case, unproven, verify_all
+from tests.support.counting import Count
 
 PLAIN = COMPENSATABLE
 BESIDE = ((), ())
@@ -60,13 +61,13 @@ def large_cases() -> Iterator[Case]:
     yield Case("approvals beside", (APPROVED, APPROVED, PIVOT), ((), (), (0, 1)))
 
 
-def test_every_kind_and_promise_is_sound_alone_and_in_a_chain() -> None:
-    results = verify_all(list(small_cases()))
+def test_every_kind_and_promise_is_sound_alone_and_in_a_chain(record_property: Count) -> None:
+    results = verify_all(list(small_cases()), record_property)
     assert all(result.is_proven for result in results), unproven(results)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_every_kind_and_promise_is_sound_beside_others() -> None:
-    results = verify_all(list(large_cases()))
+def test_every_kind_and_promise_is_sound_beside_others(record_property: Count) -> None:
+    results = verify_all(list(large_cases()), record_property)
     assert all(result.is_proven for result in results), unproven(results)

@@ -38,6 +38,7 @@ from tests.modelcheck.programs import (
     dag_shapes,
     make_program,
 )
+from tests.support.counting import Count
 
 BESIDE = ((), ())
 THREE = ((), (), ())
@@ -208,7 +209,10 @@ def told_of_steps(program: Program, reduction: Reduction) -> set[tuple[str, ...]
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_what_becomes_of_each_step_is_the_same_in_every_order(name: str) -> None:
+def test_what_becomes_of_each_step_is_the_same_in_every_order(
+    name: str, record_property: Count
+) -> None:
+    record_property("programs compared", 1)
     ordered = told_of_steps(SMALL[name], Reduction.MERGES | Reduction.ORDER)
     assert ordered == told_of_steps(SMALL[name], Reduction.MERGES)
 
@@ -217,7 +221,8 @@ def test_what_becomes_of_each_step_is_the_same_in_every_order(name: str) -> None
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", LARGE)
 def test_what_becomes_of_each_step_is_the_same_in_every_order_of_larger_programs(
-    name: str,
+    name: str, record_property: Count
 ) -> None:
+    record_property("programs compared", 1)
     ordered = told_of_steps(LARGE[name], Reduction.MERGES | Reduction.ORDER)
     assert ordered == told_of_steps(LARGE[name], Reduction.MERGES)

@@ -25,6 +25,7 @@ from tests.modelcheck.programs import (
     make_program,
 )
 from tests.modelcheck.zoo import DECIDERS
+from tests.support.counting import Count
 
 BESIDE = ((), ())
 MIRRORED = {
@@ -50,8 +51,9 @@ def everything(space: Space) -> set[Config]:
 
 
 @pytest.mark.parametrize("name", MIRRORED)
-def test_a_search_of_one_mirror_image_sees_all(name: str) -> None:
+def test_a_search_of_one_mirror_image_sees_all(name: str, record_property: Count) -> None:
     """What is reached without mirrors is, mirrored, just what is reached with them."""
+    record_property("programs compared", 1)
     space = Space(MIRRORED[name], reduction=Reduction.MIRRORS)
     search = Search(space, configuration_max=100_000)
     found = search.run()
@@ -79,8 +81,11 @@ MERGED = {
 
 
 @pytest.mark.parametrize("name", MERGED)
-def test_a_search_of_merged_steps_sees_what_a_search_of_all_sees(name: str) -> None:
+def test_a_search_of_merged_steps_sees_what_a_search_of_all_sees(
+    name: str, record_property: Count
+) -> None:
     """What is reached with nothing left out is, merged, just what is reached merged."""
+    record_property("programs compared", 1)
     space = Space(MERGED[name], reduction=Reduction.MIRRORS | Reduction.MERGES)
     search = Search(space, configuration_max=100_000)
     assert search.run().is_exhaustive

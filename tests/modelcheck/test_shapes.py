@@ -10,6 +10,7 @@ import pytest
 from fsm_saga.machine.canonical import Reduction
 from tests.modelcheck.programs import COMPENSATABLE, dag_shapes
 from tests.modelcheck.searching import Case, Result, unproven, verify_all
+from tests.support.counting import Count
 
 ENDS = {
     ("DONE", "committed"),
@@ -41,16 +42,18 @@ def test_there_are_40_shapes() -> None:
     assert [sum(1 for _ in dag_shapes(size)) for size in (1, 2, 3, 4)] == [1, 2, 6, 31]
 
 
-def test_every_history_of_every_shape_of_up_to_three_steps_is_sound() -> None:
-    results = verify_all([*cases_of(3), *cases_of(2), *cases_of(1)])
+def test_every_history_of_every_shape_of_up_to_three_steps_is_sound(
+    record_property: Count,
+) -> None:
+    results = verify_all([*cases_of(3), *cases_of(2), *cases_of(1)], record_property)
     check_all(results)
     assert sum(result.configurations for result in results) >= 7_000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_every_history_of_every_shape_of_four_steps_is_sound() -> None:
-    results = verify_all(cases_of(4))
+def test_every_history_of_every_shape_of_four_steps_is_sound(record_property: Count) -> None:
+    results = verify_all(cases_of(4), record_property)
     check_all(results)
     assert len(results) == 31
     assert sum(result.configurations for result in results) >= 140_000

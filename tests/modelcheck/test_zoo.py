@@ -27,6 +27,7 @@ from tests.modelcheck.programs import (
     make_program,
 )
 from tests.modelcheck.zoo import DECIDERS, PATCHES, with_exit
+from tests.support.counting import Count
 
 CHAIN = make_program((COMPENSATABLE, COMPENSATABLE))
 BESIDE = make_program((COMPENSATABLE, COMPENSATABLE), ((), ()))
@@ -119,29 +120,40 @@ def check_caught(found: Verification, code: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "program", "code"), CAUGHT_BY_DECIDER)
-def test_a_spoilt_decision_is_caught(name: str, program: object, code: str) -> None:
+def test_a_spoilt_decision_is_caught(
+    name: str, program: object, code: str, record_property: Count
+) -> None:
     found = verify_program(program, configuration_max=5_000, decider=DECIDERS[name])  # type: ignore[arg-type]
     check_caught(found, code)
+    record_property("planted bugs caught", 1)
 
 
 @pytest.mark.parametrize(("name", "program", "code"), CAUGHT_BY_PATCH)
 def test_a_broken_core_is_caught(
-    name: str, program: object, code: str, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    program: object,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Count,
 ) -> None:
     PATCHES[name](monkeypatch)
     found = verify_program(program, configuration_max=5_000)  # type: ignore[arg-type]
     check_caught(found, code)
+    record_property("planted bugs caught", 1)
 
 
 @pytest.mark.parametrize(("name", "step", "exit_", "code"), UNSAFE_EXITS)
-def test_an_unsafe_exit_is_caught(name: str, step: Step, exit_: DoubtExit, code: str) -> None:
+def test_an_unsafe_exit_is_caught(
+    name: str, step: Step, exit_: DoubtExit, code: str, record_property: Count
+) -> None:
     program = with_exit(make_program((step,)), exit_)
     check_caught(verify_program(program), code)
+    record_property("planted bugs caught", 1)
 
 
 @pytest.mark.parametrize(("name", "program"), BUGS)
 def test_nothing_is_left_out_in_which_a_bug_shows(
-    name: str, program: Program, monkeypatch: pytest.MonkeyPatch
+    name: str, program: Program, monkeypatch: pytest.MonkeyPatch, record_property: Count
 ) -> None:
     """What a search of everything finds broken, a search that leaves out what it may does too."""
     decider = DECIDERS.get(name, decide)
@@ -154,6 +166,7 @@ def test_nothing_is_left_out_in_which_a_bug_shows(
         ends = {(state, outcome) for state, outcome, _count in found.ends}
         return {violation.code for violation in found.violations}, ends
 
+    record_property("programs compared", 1)
     broken, ends = told(Reduction.NONE)
     also_broken, same_ends = told(Reduction.ALL)
     assert broken

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tests.truthtable.model import Verdict
 from tests.truthtable.rows import HONEST, ROWS, Row
@@ -53,6 +54,37 @@ def render_page() -> str:
     lines = [_INTRODUCTION, *_table(listed), "", *_reasons(listed), _HONEST]
     lines += [*_honest_table(honest), _TRACES, *_traces([*listed, *honest])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def document() -> dict[str, Any]:
+    """Return what the searches came to, as numbers."""
+    listed, honest = verdicts()
+    both = [*listed, *honest]
+    return {
+        "rows": len(both),
+        "safe": sum(verdict.is_safe for _row, verdict in both),
+        "unsafe": sum(not verdict.is_safe for _row, verdict in both),
+        "not_as_listed": [row.name for row, verdict in both if verdict.is_safe is not row.is_safe],
+        "states": sum(verdict.states for _row, verdict in both),
+        "states_of_safe_rows": sum(verdict.states for _row, verdict in both if verdict.is_safe),
+        "longest_shortest_trace": max(verdict.events for _row, verdict in both),
+        "listed": [_numbers(row, verdict) for row, verdict in listed],
+        "told_truthfully": [_numbers(row, verdict) for row, verdict in honest],
+    }
+
+
+def _numbers(row: Row, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "row": row.name,
+        "engine": row.engine,
+        "tool": row.tool,
+        "planted": row.wrong_rule or None,
+        "exit": row.program().steps[0].exit.value,
+        "verdict": "safe" if verdict.is_safe else "unsafe",
+        "states": verdict.states,
+        "events": None if verdict.is_safe else verdict.events,
+        "broken": None if verdict.is_safe else verdict.broken,
+    }
 
 
 def _table(found: Sequence[tuple[Row, Verdict]]) -> Iterator[str]:

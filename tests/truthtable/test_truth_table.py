@@ -5,12 +5,14 @@ The searches run the real ``decide``; ``docs/truth-table.md`` is made of what th
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from fsm_saga.core.states import DoubtExit
-from tests.truthtable.page import PAGE, render_page, verdicts
+from tests.truthtable.__main__ import main
+from tests.truthtable.page import PAGE, document, render_page, verdicts
 from tests.truthtable.rows import BY_NAME, HONEST, ROWS, Row
 
 SAFE = {"E", "J", "M", "O", "Q", "U"}
@@ -113,3 +115,14 @@ def test_the_page_is_what_the_searches_come_to() -> None:
     assert PAGE.read_text(encoding="utf-8") == render_page(), (
         "docs/truth-table.md is stale: python -m tests.truthtable"
     )
+
+
+def test_the_document_has_the_numbers_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    before = PAGE.read_bytes()
+    assert main(["--json"]) == 0
+    assert PAGE.read_bytes() == before
+    assert json.loads(capsys.readouterr().out) == document()
+    found = document()
+    assert {row["row"] for row in found["listed"] if row["verdict"] == "safe"} == SAFE
+    assert found["rows"] == found["safe"] + found["unsafe"] == len(ROWS) + len(HONEST)
+    assert not found["not_as_listed"]
