@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -13,43 +19,40 @@ from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import AsJson, PlanFile, ToolSpecs, tool_specs
 from fsm_saga.cli.output import note, print_json, print_line
 from fsm_saga.cli.planning import plan_of_file
-from fsm_saga.drawing.extract_timeline import timeline_picture
-from fsm_saga.drawing.picture import Picture
-from fsm_saga.drawing.plain import plain_text
-from fsm_saga.drawing.render import write_picture
-from fsm_saga.errors import PlanError
-from fsm_saga.simulation.ends import (
-    Ending,
-    Sweep,
-    asked_json,
-    ending_json,
-    fault_lines,
-    play,
-    scene_of,
-    sweep,
-    with_fewest_faults,
+from fsm_saga.cli.running import InterruptedBySignal
+from fsm_saga.cli.simulated_text import (
+    Line,
+    Shown,
+    print_run,
+    print_sweep,
+    shown_json,
+    shown_picture,
 )
+from fsm_saga.cli.words import counted
+from fsm_saga.drawing.render import check_picture_path, write_picture
+from fsm_saga.errors import CommandError, PlanError
+from fsm_saga.simulation.ends import scene_of, with_fewest_faults
 from fsm_saga.simulation.scene import Scene
+from fsm_saga.simulation.sweep import Sweep, sweep
+from fsm_saga.simulation.workers import WorkerDiedError, core_count
 
 SEEDS = 200
-SHOWN_MAX = 10
 EXIT_BROKEN = 1
-TOLD = frozenset({"tools", "person", "faults", "oracle"})
-TOLD_OF_NODES = frozenset({"calls", "crashes", "pauses", "leads"})
+SHOWN_AFTER_S = 0.5
+SHOWN_EVERY_S = 0.1
+JOBS_MAX = 512
 
-
-class Shown(NamedTuple):
-    """What the report says beside the counts.
-
-    Attributes:
-        told: The worst run, or the one that was asked for.
-        shrunk: The same end with the fewest faults.
-        again: The command line that runs it alone.
-    """
-
-    told: Ending
-    shrunk: Ending
-    again: str
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        max=JOBS_MAX,
+        help="Over how many processes the runs are spread; all cores without it. What is found "
+        "does not hang on it.",
+    ),
+]
 
 
 @command(
@@ -75,6 +78,7 @@ def simulate(
     first: Annotated[
         int, typer.Option("--first", metavar="S", min=0, help="The first of the seeds.")
     ] = 0,
+    jobs: Jobs = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="S", min=0, help="Run this seed alone, and tell the story."),
@@ -92,10 +96,11 @@ def simulate(
     The engine is the one that runs in production; its tools are played. They keep exactly what
     the plan's tools declare and do the worst where that is silent: they refuse, hang, answer too
     late, twice, badly or not at all. Coordinators are killed and replaced, sagas are cancelled,
-    approvals denied. No tool of yours is called.
+    approvals denied. No tool of yours is called. How often an end is counted says nothing of how
+    likely it is with you: faults are made frequent on purpose, in some runs all of them.
 
     Exit codes: 0 every rule held in every run, 1 one was broken (with the seed), 2 the plan is
-    refused.
+    refused or a worker process was killed, 130 after Ctrl-C, with what was found by then.
     """
     specs = tool_specs(tools)
     try:
@@ -104,155 +109,142 @@ def simulate(
         if not (specs or is_assumed or as_json):
             note("No tools were given: add --tools MODULE_OR_FILE, or --assume-tools.")
         raise
-    scene = scene_of(checked, catalogue)
-    found = None if seed is not None else sweep(scene, first=first, count=seeds)
-    worst = None if found is None else found.worst
-    told = worst or play(scene, first if seed is None else seed)
-    again = _again(plan, specs, is_assumed=is_assumed, seed=told.seed)
-    shown = Shown(told, with_fewest_faults(scene, told), again)
     if picture is not None:
-        write_picture(_picture(scene, shown), Path(picture))
+        check_picture_path(Path(picture))
+    scene, line = scene_of(checked, catalogue), Line(plan, specs, is_assumed)
+    if seed is not None:
+        first, seeds = seed, 1
+    asked = Asked(first, seeds, jobs or core_count(), picture, is_alone=seed is not None)
+    return _simulated(scene, line, asked, as_json=as_json)
+
+
+class Asked(NamedTuple):
+    """What is to be run: seeds, over how many processes, and whether it is one to be told."""
+
+    first: int
+    seeds: int
+    jobs: int
+    picture: str | None
+    is_alone: bool
+
+
+def _simulated(scene: Scene, line: Line, asked: Asked, *, as_json: bool) -> int:
+    """Run it, say what came of it, and return the exit code."""
+    with _Interruption.heard() as stop:
+        found = _sweep(scene, asked, stop)
+        if found.worst is None:
+            raise InterruptedBySignal(stop.number, "Interrupted before the first run ended.")
+        shrunk = with_fewest_faults(scene, found.worst, should_stop=stop.is_asked)
+        shown = Shown(found.worst, shrunk, line)
+        _show(scene, None if asked.is_alone else found, shown, asked.picture, as_json=as_json)
+    if not found.is_whole:
+        note(f"Interrupted: this is what {counted(found.seeds, 'run')} of {asked.seeds} came to.")
+        return 128 + stop.number
+    return 0 if found.is_sound else EXIT_BROKEN
+
+
+def _sweep(scene: Scene, asked: Asked, stop: _Interruption) -> Sweep:
+    progress = _Progress(asked.seeds)
+    try:
+        return sweep(
+            scene,
+            first=asked.first,
+            count=asked.seeds,
+            jobs=asked.jobs,
+            on_run=progress.show,
+            should_stop=stop.is_asked,
+        )
+    except WorkerDiedError as error:
+        raise CommandError(_died_text(error)) from error
+    finally:
+        progress.clear()
+
+
+def _show(
+    scene: Scene, found: Sweep | None, shown: Shown, picture: str | None, *, as_json: bool
+) -> None:
+    if not as_json:
+        if found is None:
+            print_run(scene, shown)
+        else:
+            print_sweep(scene, found, shown)
+    if picture is not None:
+        write_picture(shown_picture(scene, shown), Path(picture))
     if as_json:
-        print_json(_json(scene, found, shown))
-    else:
-        _print(scene, found, shown, picture)
-    is_broken = bool(told.violations) if found is None else not found.is_sound
-    return EXIT_BROKEN if is_broken else 0
-
-
-def _again(plan: str, specs: Sequence[str], *, is_assumed: bool, seed: int) -> str:
-    """Return the command line that runs a seed again."""
-    words = [plan, *(word for spec in specs for word in ("--tools", spec))]
-    words += ["--assume-tools"] if is_assumed else []
-    return shlex.join(["fsm-saga", "simulate", *map(plain_text, words), "--seed", str(seed)])
-
-
-def _picture(scene: Scene, shown: Shown) -> Picture:
-    drawn = timeline_picture(shown.shrunk.program, shown.shrunk.records)
-    lines = fault_lines(scene, shown.shrunk)[:3] or ["Nothing went wrong."]
-    return Picture(
-        title=f"{scene.saga_id}, seed {shown.told.seed}: {shown.told.end}",
-        nodes=drawn.nodes,
-        edges=drawn.edges,
-        notes=(*lines, *drawn.notes),
-        flow=drawn.flow,
-    )
-
-
-def _json(scene: Scene, found: Sweep | None, shown: Shown) -> dict[str, Any]:
-    told = ending_json(scene, shown.told) | {
-        "faults": fault_lines(scene, shown.shrunk),
-        "fault_names": list(shown.shrunk.faults),
-        "again": shown.again,
-    }
-    if found is None:
-        return {"saga_id": scene.saga_id, "run": told}
-    longest, most = found.longest, found.most_attempts
-    return {
-        "saga_id": scene.saga_id,
-        "seeds": found.seeds,
-        "first": found.first,
-        "is_sound": found.is_sound,
-        "ends": dict(found.ends.most_common()),
-        "worst": told,
-        "left": dict(found.left.most_common()),
-        "asked_runs": found.asked_runs,
-        "asked": [asked_json(a) | {"runs": n} for a, n in found.asked.most_common()],
-        "most_attempts": None if most is None else {"attempts": most.attempts, "seed": most.seed},
-        "longest": None
-        if longest is None
-        else {"seconds": round(longest.seconds, 3), "seed": longest.seed},
-        "faults": dict(found.faults.most_common()),
-        "violations": [ending_json(scene, ending) for ending in found.broken],
-    }
-
-
-def _print(scene: Scene, found: Sweep | None, shown: Shown, picture: str | None) -> None:
-    if found is None:
-        _print_story(shown)
-    else:
-        _print_counts(scene, found)
-    _print_told(scene, shown, is_worst=found is not None)
-    if found is not None:
-        _print_asked(found)
-        _print_longest(found)
-    if picture is not None:
+        print_json(shown_json(scene, found, shown))
+    elif picture is not None:
         print_line(f"Drawn: {picture}")
 
 
-def _print_counts(scene: Scene, found: Sweep) -> None:
-    last = found.first + found.seeds - 1
-    print_line(
-        f"{scene.saga_id}: {found.seeds} runs under faults, seeds {found.first} to {last}, on "
-        "played tools; nothing of yours was called."
+def _died_text(error: WorkerDiedError) -> str:
+    seeds: Any = error.item
+    code = error.exit_code
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
+    where = f"--first {seeds[0]} --seeds {len(seeds)} --jobs 1"
+    return (
+        f"The simulation was not finished: a worker process {how} during the seeds {seeds[0]} to "
+        f"{seeds[-1]}; the system may have been out of memory. No tool was called; try fewer "
+        f"--jobs, or `{where}` to see whether it is these seeds."
     )
-    if found.is_sound:
-        print_line("Every rule held in every run.")
-    else:
-        print_line(f"A rule was broken in {len(found.broken)} runs:")
-        for ending in found.broken[:SHOWN_MAX]:
-            print_line(f"  seed {ending.seed}: {ending.violations[0]}")
-    print_line("Ends:")
-    for end, count in found.ends.most_common():
-        print_line(f"  {count:6}  {end}")
 
 
-def _print_told(scene: Scene, shown: Shown, *, is_worst: bool) -> None:
-    told, lines = shown.told, fault_lines(scene, shown.shrunk)
-    head = "Worst: " if is_worst else "End: "
-    print_line(f"{head}{told.end} (seed {told.seed})")
-    names = {spec.step_id: spec.action.tool for spec in told.program.steps}
-    left = [f"step {step_id} ({names[step_id]})" for step_id in told.left]
-    print_line(f"  left in the world: {', '.join(left) or 'nothing'}")
-    if lines:
-        print_line(f"  what it takes, of {len(told.faults)} faults in that run:")
-    for line in lines:
-        print_line(f"    - {line}")
-    if not is_worst:
-        for asked in told.asked:
-            print_line(f"  asked: step {asked.step_id} {asked.status}: {', '.join(asked.choices)}")
-        for violation in told.violations[:SHOWN_MAX]:
-            print_line(f"  broken: {violation}")
-    print_line(f"  again: {shown.again}")
+class _Interruption:
+    """Whether Ctrl-C or SIGTERM came; the first asks for a report, the second ends at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def is_asked(self) -> bool:
+        """Return whether somebody has had enough."""
+        return self.number != 0
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Note the signal."""
+        if self.number:
+            signal.signal(number, signal.SIG_IGN)
+            raise InterruptedBySignal(number, "Interrupted. No tool was called.")
+        self.number = number
+
+    @classmethod
+    @contextmanager
+    def heard(cls) -> Iterator[_Interruption]:
+        """Give what hears the signals meanwhile."""
+        stop = cls()
+        if threading.current_thread() is not threading.main_thread():
+            yield stop
+            return
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def _print_asked(found: Sweep) -> None:
-    if not found.asked:
-        print_line("Nobody was asked anything.")
-        return
-    print_line(f"A person was called in {found.asked_runs} of {found.seeds} runs. Questions:")
-    for asked, count in found.asked.most_common(SHOWN_MAX):
-        choices = ", ".join(asked.choices)
-        print_line(f"  {count:6}  step {asked.step_id} {asked.status}: {choices}")
-    if len(found.asked) > SHOWN_MAX:
-        print_line(f"          ... and {len(found.asked) - SHOWN_MAX} more; --json has all")
+class _Progress:
+    """One line on a terminal that says how far it is; nothing where stderr is a file."""
 
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._started = time.monotonic()
+        self._next = self._started + SHOWN_AFTER_S
+        self._is_shown = False
+        self._is_wanted = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-def _print_longest(found: Sweep) -> None:
-    if found.most_attempts is not None and found.longest is not None:
-        print_line(
-            f"Longest: {found.most_attempts.attempts} calls (seed {found.most_attempts.seed}); "
-            f"{_duration(found.longest.seconds)} of virtual time (seed {found.longest.seed})."
-        )
+    def show(self, found: Sweep) -> None:
+        """Say how far it is, ten times a second."""
+        now = time.monotonic()
+        if not self._is_wanted or now < self._next:
+            return
+        self._next, self._is_shown = now + SHOWN_EVERY_S, True
+        left_s = (now - self._started) / found.seeds * (self._count - found.seeds)
+        broken = f", {len(found.broken)} broken" if found.broken else ""
+        told = f"{found.seeds} of {self._count} runs{broken}, about {left_s:.0f} s left"
+        sys.stderr.write(f"\r\x1b[K{told}")
+        sys.stderr.flush()
 
-
-def _print_story(shown: Shown) -> None:
-    """Tell, moment by moment, what happened with no more faults than it takes."""
-    for entry in shown.shrunk.trace:
-        if entry.who in TOLD or entry.what in TOLD_OF_NODES:
-            words: Sequence[str] = (entry.who, entry.what, entry.detail)
-            print_line(f"{entry.at:10.3f} s  {words[0]:7} {words[1]:14} {words[2]}")
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in the two units that one would say.
-
-    Example:
-        >>> _duration(3_725.0)
-        '1 h 2 min'
-    """
-    whole = round(seconds)
-    for size, name, less, less_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // less} {less_name}"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{seconds:.1f} s"
+    def clear(self) -> None:
+        """Take the line away again."""
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -111,6 +111,27 @@ def write_picture(
         ) from error
 
 
+def check_picture_path(path: Path) -> None:
+    """Refuse a file that no picture could be written to, before the work that it is to show.
+
+    Raises:
+        DrawingError: If the format is not known or the folder cannot be written to.
+    """
+    _format_of(path)
+    if path.is_dir():
+        why = "it is a folder"
+    elif not path.parent.is_dir():
+        why = "its folder is not there"
+    elif not os.access(path.parent, os.W_OK):
+        why = "its folder cannot be written to"
+    else:
+        return
+    raise DrawingError(
+        f"No picture can be written to {str(path)!r}: {why}. Nothing was begun; name a place that "
+        f"can be written to."
+    )
+
+
 def available_renderers() -> Iterator[Renderer]:
     """Yield the ways to run Graphviz on this machine, best first. For ``doctor`` too."""
     program = shutil.which("dot")

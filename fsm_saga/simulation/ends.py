@@ -1,4 +1,4 @@
-"""The ends that a given plan can come to: many seeds of it, counted, and the worst one told.
+"""The end that a given plan comes to under a seed, and with how few faults it does so.
 
 The tools are played and keep exactly what they declare; nothing of the user's is called. What a run
 came to is read from its journal, what is left in the world from the played tools' own ledger.
@@ -6,9 +6,8 @@ came to is read from its journal, what is left in the world from the played tool
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fsm_saga.core import records as r
@@ -16,11 +15,12 @@ from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import Record
 from fsm_saga.core.saga import Saga
-from fsm_saga.core.states import Outcome, Phase, StepStatus
+from fsm_saga.core.states import Outcome, Phase
 from fsm_saga.machine.compile import compile_plan, declare
 from fsm_saga.plan.model import Plan
 from fsm_saga.service.view import view_of
 from fsm_saga.simulation.fault_words import fault_text
+from fsm_saga.simulation.faults import Faults
 from fsm_saga.simulation.judge import bound_s
 from fsm_saga.simulation.outputs import PlanOutputs
 from fsm_saga.simulation.plans import AMENDS, sketch
@@ -28,13 +28,21 @@ from fsm_saga.simulation.purity import pure
 from fsm_saga.simulation.run import HEAL_AT_S, Run
 from fsm_saga.simulation.scene import Scene
 from fsm_saga.simulation.shrink import smallest
-from fsm_saga.simulation.world import Entry, Violation
+from fsm_saga.simulation.world import Entry, Violation, World
 
 SHRINK_RUNS_MAX = 150
 WATCH_S = 300.0
 """A plan of somebody's may wait for days; whoever watches for all that time need not look often."""
 HEAL_AT_S_MAX = 3600.0
 _NEVER = frozenset({"another-saga", "third-saga", "amend", "corrupt"})
+_ONCE_A_RUN = frozenset(
+    {
+        *("cut-store", "cut-tools", "lease-lost", "stays-dead", "outage", "store-closed"),
+        *("clock-skew", "clock-jump", "cancel", "ignored", "by-post", "denied", "silence"),
+        *("comes-late", "stale-answer", "wrong-answer", "doubled"),
+    }
+)
+STEPS_AT_FULL_RATES = 3
 _ATTEMPTS = (r.ActionStarted, r.UndoStarted, r.CheckStarted, r.AttemptStarted)
 _RANKS = {
     Outcome.COMMITTED: 0,
@@ -77,14 +85,24 @@ class Ending:
     attempts: int
     seconds: float
     violations: tuple[Violation, ...]
-    program: Program
-    records: tuple[Record, ...]
-    trace: tuple[Entry, ...]
 
     @property
     def severity(self) -> tuple[int, int]:
         """How bad it is: by its end, and by how much is left of what did not become DONE."""
         return (RANK_BROKEN if self.violations else self.rank), len(self.left) if self.rank else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played(Ending):
+    """A run as a whole: what became of it, and how it came to that."""
+
+    program: Program
+    records: tuple[Record, ...]
+    trace: tuple[Entry, ...]
+
+    def ending(self) -> Ending:
+        """Return what became of it alone, which is little and travels between processes."""
+        return Ending(**{name: getattr(self, name) for name in Ending.__dataclass_fields__})
 
 
 def scene_of(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> Scene:
@@ -113,7 +131,12 @@ def scene_of(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> Scene:
     )
 
 
-def play(scene: Scene, seed: int, *, only: frozenset[str] | None = None) -> Ending:
+def program_of(scene: Scene) -> Program:
+    """Return the program that the scene's plan becomes."""
+    return compile_plan(scene.sketch.plan, declare(scene.sketch.plan, scene.catalogue))
+
+
+def play(scene: Scene, seed: int, *, only: frozenset[str] | None = None) -> Played:
     """Return what becomes of the plan under a seed, always the same.
 
     Args:
@@ -123,6 +146,7 @@ def play(scene: Scene, seed: int, *, only: frozenset[str] | None = None) -> Endi
     """
     with pure():
         run = Run(seed, only=only, scene=scene)
+        run.world.faults = _Rarer(run.world, len(scene.sketch.plan.steps), only, scene.without)
         seen = _Seen(run)
         run.watch.on_change.append(seen.look)
         for node in run.nodes:
@@ -135,7 +159,7 @@ def play(scene: Scene, seed: int, *, only: frozenset[str] | None = None) -> Endi
     if watched is None:
         raise RuntimeError(f"seed {seed}: the saga was not submitted: {verdict.violations}")
     saga = watched.saga
-    return Ending(
+    return Played(
         seed=seed,
         end=end_of(saga),
         rank=RANK_BROKEN if saga.outcome is None else _RANKS[saga.outcome],
@@ -159,6 +183,26 @@ def end_of(saga: Saga) -> str:
     """Return state and outcome as one text: ``DONE committed``."""
     outcome = "" if saga.outcome is None else f" {saga.outcome}"
     return f"{saga.state}{outcome}"
+
+
+class _Rarer(Faults):
+    """The faults of a seed, rarer with each call where a plan has many steps.
+
+    At the rates for a plan of a few steps, one of forty hardly ever came past its tenth, and what
+    can go wrong at its end was never seen. How much rarer differs from seed to seed.
+    """
+
+    def __init__(
+        self, world: World, step_count: int, only: frozenset[str] | None, without: frozenset[str]
+    ) -> None:
+        super().__init__(world.chance, only, without)
+        self.happened.update(world.faults.happened)
+        most = min(1.0, STEPS_AT_FULL_RATES / max(1, step_count))
+        share = most ** world.chance.draw("rarer")[0]
+        self._rates = {
+            kind: rate if kind in _ONCE_A_RUN else rate * share
+            for kind, rate in self._rates.items()
+        }
 
 
 class _Seen:
@@ -196,84 +240,22 @@ def asked_of(saga: Saga) -> list[Asked]:
     ]
 
 
-@dataclass(slots=True, kw_only=True)
-class Sweep:
-    """What many seeds of one plan came to.
+def with_fewest_faults(
+    scene: Scene, ending: Ending, *, should_stop: Callable[[], bool] = lambda: False
+) -> Played:
+    """Return a run of the same seed that ends the same way, with as few faults as that takes.
 
-    Attributes:
-        ends: How many runs came to each end.
-        left: In how many runs that did not become DONE a step's effect was left.
-        asked: In how many runs a person was asked what.
-        asked_runs: In how many a person was asked anything but an approval.
-        worst: The worst run; of equals the one with the fewest faults.
+    Args:
+        scene: The plan and its tools.
+        ending: What the seed comes to.
+        should_stop: Asked after each run; what was found by then has to do.
     """
-
-    scene: Scene
-    first: int
-    seeds: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    left: Counter[str] = field(default_factory=Counter)
-    asked: Counter[Asked] = field(default_factory=Counter)
-    asked_runs: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    worst: Ending | None = None
-    most_attempts: Ending | None = None
-    longest: Ending | None = None
-    broken: list[Ending] = field(default_factory=list)
-
-    @property
-    def is_sound(self) -> bool:
-        """True if everything held in every run."""
-        return not self.broken
-
-    def add(self, ending: Ending) -> None:
-        """Count a run."""
-        self.seeds += 1
-        self.ends[ending.end] += 1
-        self.faults.update(name.partition("@")[0] for name in ending.faults)
-        self.asked.update(ending.asked)
-        self.asked_runs += any(
-            asked.status != StepStatus.AWAITING_APPROVAL for asked in ending.asked
-        )
-        if ending.rank:
-            self.left.update(str(step_id) for step_id in ending.left)
-        if ending.violations:
-            self.broken.append(ending)
-        if self.worst is None or _is_worse(ending, self.worst):
-            self.worst = ending
-        if self.most_attempts is None or ending.attempts > self.most_attempts.attempts:
-            self.most_attempts = ending
-        if self.longest is None or ending.seconds > self.longest.seconds:
-            self.longest = ending
-
-
-def _is_worse(one: Ending, other: Ending) -> bool:
-    if one.severity != other.severity:
-        return one.severity > other.severity
-    return len(one.faults) < len(other.faults)
-
-
-def sweep(
-    scene: Scene, *, first: int, count: int, on_run: Callable[[Ending], None] | None = None
-) -> Sweep:
-    """Return what the seeds from ``first`` on come to."""
-    found = Sweep(scene=scene, first=first)
-    for seed in range(first, first + count):
-        ending = play(scene, seed)
-        found.add(ending)
-        if on_run is not None:
-            on_run(ending)
-    return found
-
-
-def with_fewest_faults(scene: Scene, ending: Ending) -> Ending:
-    """Return a run of the same seed that ends the same way, with as few faults as that takes."""
     runs = 0
     codes = {violation.code for violation in ending.violations}
 
     def ends_so(faults: Sequence[str]) -> list[str] | None:
         nonlocal runs
-        if runs >= SHRINK_RUNS_MAX:
+        if runs >= SHRINK_RUNS_MAX or should_stop():
             return None
         runs += 1
         found = play(scene, ending.seed, only=frozenset(faults))
@@ -288,9 +270,8 @@ def with_fewest_faults(scene: Scene, ending: Ending) -> Ending:
 
 def fault_lines(scene: Scene, ending: Ending) -> list[str]:
     """Return the faults of a run in words, in the order in which they happened, none twice."""
-    lines = (
-        fault_text(name, saga_id=scene.saga_id, program=ending.program) for name in ending.faults
-    )
+    program = program_of(scene)
+    lines = (fault_text(name, saga_id=scene.saga_id, program=program) for name in ending.faults)
     return list(dict.fromkeys(lines))
 
 

@@ -20,8 +20,9 @@ from fsm_saga.errors import CommandError, ToolsError
 from fsm_saga.plan.assumed import AssumedTools
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
-from fsm_saga.simulation.ends import Sweep, fault_lines, scene_of, sweep, with_fewest_faults
+from fsm_saga.simulation.ends import fault_lines, scene_of, with_fewest_faults
 from fsm_saga.simulation.scene import Scene
+from fsm_saga.simulation.sweep import Sweep, sweep
 from fsm_saga.testing.end import End
 from fsm_saga.testing.fakes import FakeTool, Scripts
 from fsm_saga.testing.people import SOMEBODY, Decision, Person
@@ -179,17 +180,28 @@ class SagaTest:
         )
         return _alone(self._playing.run)
 
-    def simulate(self, seeds: int = SEEDS, *, first: int = 0) -> Sweep:
+    def simulate(self, seeds: int = SEEDS, *, first: int = 0, jobs: int = 1) -> Sweep:
         """Run the plan under random faults, once for each seed, and return how it ended.
 
         What was said of tools and people does not count here. ``.ends`` has how often it came to
-        each end, ``.worst`` the worst of them.
+        each end, ``.worst`` the worst of them, ``.asked`` what people were asked.
+
+        Args:
+            seeds: How many runs.
+            first: The first seed.
+            jobs: Over how many processes they are spread; what is found is the same.
 
         Raises:
+            CommandError: If ``seeds`` or ``jobs`` is below 1, or ``first`` below 0.
             AssertionError: If in some run a rule was broken; with the faults that it takes.
         """
         scene = self._known()
-        found = _alone(lambda: sweep(scene, first=first, count=seeds))
+        if min(seeds, jobs, first + 1) < 1:
+            raise CommandError(
+                f"simulate(seeds={seeds}, first={first}, jobs={jobs}) was not run: seeds and jobs "
+                "are at least 1, first at least 0."
+            )
+        found = _alone(lambda: sweep(scene, first=first, count=seeds, jobs=jobs))
         if not found.is_sound:
             lines = [f"{len(found.broken)} of {seeds} runs broke a rule of the engine, a bug:"]
             shown = found.broken[:BROKEN_SHOWN_MAX]

@@ -198,6 +198,7 @@ def test_an_error_is_kept_as_one_line_without_its_stack_trace() -> None:
 
 # --- what the code may not do --------------------------------------------------------------------
 
+LOCKS = sorted(path.name for path in ROOT.glob("*.lock"))
 _ACTING = frozenset({"eval", "exec", "compile", "__import__"})
 _UNPICKLING = re.compile(r"\b(?:pickle|marshal|shelve|dill)\b|yaml\.load|shell=True|os\.system")
 
@@ -215,7 +216,12 @@ def test_nothing_in_the_package_evaluates_or_unpickles() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_there_is_a_lock_for_each_use() -> None:
+    uses = ["requirements-dev.lock", "requirements-mutants.lock", "requirements.lock"]
+    assert uses == LOCKS
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_package_is_pinned_by_hash(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     packages = re.split(r"\n(?=[a-z])", text)

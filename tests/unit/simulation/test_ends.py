@@ -11,13 +11,13 @@ from fsm_saga.simulation.ends import (
     fault_lines,
     play,
     scene_of,
-    sweep,
     with_fewest_faults,
 )
 from fsm_saga.simulation.fault_words import WORDS, fault_text
 from fsm_saga.simulation.faults import RATES
 from fsm_saga.simulation.plans import AMENDS
 from fsm_saga.simulation.scene import Scene
+from fsm_saga.simulation.sweep import sweep
 from fsm_saga.simulation.tools import ToolWorld
 
 NEVER_TOLD = {"another-saga", "third-saga", "amend", "corrupt"}
@@ -44,18 +44,6 @@ def test_without_faults_a_plan_is_done(scene: Scene) -> None:
     assert found.left == (1, 2)
     assert found.attempts == 2
     assert found.violations == ()
-
-
-def test_the_worst_of_many_runs_is_the_one_that_is_worst(scene: Scene) -> None:
-    found = sweep(scene, first=0, count=60)
-    endings = [play(scene, seed) for seed in range(60)]
-
-    assert found.worst is not None
-    assert found.worst.severity == max(ending.severity for ending in endings)
-    assert found.seeds == sum(found.ends.values()) == 60
-    assert found.most_attempts is not None
-    assert found.most_attempts.attempts == max(ending.attempts for ending in endings)
-    assert found.is_sound
 
 
 def test_fewer_faults_come_to_the_same_end(scene: Scene) -> None:
