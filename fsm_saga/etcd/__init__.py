@@ -1,0 +1,11 @@
+"""A thin client of etcd v3 on ``grpc.aio``, of use without the rest of fsm_saga.
+
+Here belongs what talks to etcd and what every user of etcd needs: failover, watches that resume,
+leases with a local end, an election with a fencing number, group commit. What is stored, and
+under which keys, is the store's business. It needs the extra ``etcd``.
+
+Read ``data.py`` (what is asked and answered) and ``transport.py`` (the ``EtcdTransport`` protocol)
+first; neither imports gRPC or protobuf. ``client.py`` is the transport of this package;
+``etcd3_transport.py`` is the same over the ``etcd3`` package. ``watch.py``, ``session.py``,
+``election.py`` and ``batch.py`` run on any transport.
+"""
