@@ -1,4 +1,4 @@
-"""``python -m tests.crashpoints``: all single faults, then pairs for so long, or all of them.
+"""``python -m tests.crashpoints``: all single faults, then some pairs of each plan, or all pairs.
 
 All pairs take some ten minutes on two processors. ``--part 3/8`` tries every eighth case, from the
 third on; ``--into DIRECTORY`` tries all parts one after the other and leaves each there, so that
@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from tests.crashpoints.lab import Case
 from tests.crashpoints.running import PROCESSES, Tally, all_cases, try_all
 
 PARTS = 16
-PAIRS_S = 10.0
+PAIRS = 12
 
 
 class Part(NamedTuple):
@@ -43,9 +42,9 @@ def part_of(text: str) -> Part:
     return Part(int(number), int(of))
 
 
-def seconds_of(text: str) -> float:
-    """Return a number of seconds; ``all`` is without end."""
-    return inf if text == "all" else float(text)
+def pairs_of(text: str) -> int | None:
+    """Return a number of pairs; ``all`` is None."""
+    return None if text == "all" else int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,10 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.crashpoints", description=__doc__)
     parser.add_argument(
         "--pairs",
-        type=seconds_of,
-        default=PAIRS_S,
-        metavar="SECONDS",
-        help="For how long each process tries pairs, or `all`; each case has an equal share.",
+        type=pairs_of,
+        default=PAIRS,
+        metavar="N",
+        help="How many pairs of each plan are tried, or `all`.",
     )
     parser.add_argument("--part", type=part_of, default=Part(1, 1), metavar="K/N")
     parser.add_argument(
@@ -83,14 +82,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tried(part: Part, pairs_s: float, jobs: int) -> dict[str, Any]:
+def _tried(part: Part, pairs_max: int | None, jobs: int) -> dict[str, Any]:
     cases, started = part.cases(), time.monotonic()
 
     def say(tally: Tally) -> None:
         if tally.cases % 25 == 0 and sys.stderr.isatty():
             sys.stderr.write(f"{tally.cases} of {len(cases)} plans, {tally.pairs:,} pairs\n")
 
-    tally = try_all(cases, pairs_s=pairs_s, processes=jobs, on_case=say)
+    tally = try_all(cases, pairs_max=pairs_max, processes=jobs, on_case=say)
     seconds = time.monotonic() - started
     return _with_rate({**tally.as_json(), "part": f"{part.number}/{part.of}"}, seconds)
 
@@ -113,7 +112,7 @@ def _kept(part: Part, directory: Path, jobs: int) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if found["commit"] == commit:
             return found
-    made = {**_tried(part, inf, jobs), "commit": commit}
+    made = {**_tried(part, None, jobs), "commit": commit}
     file.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     sys.stderr.write(f"part {part.number} of {part.of}: {made['seconds']:.0f} s\n")
     return made

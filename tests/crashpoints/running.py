@@ -1,8 +1,8 @@
 """All cases on the processors: every single fault, and as many pairs of faults as are asked for.
 
 Each worker keeps one virtual event loop for all its runs. The pairs of a case are tried in an
-order that a seed decides, so that a longer budget tries the same ones and more. Every n-th case is
-a part: parts need not know of each other, and together they are all.
+order that a seed decides, so that more of them are the same ones and more. Every n-th case is a
+part: parts need not know of each other, and together they are all.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import gc
 import logging
 import multiprocessing
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any, Self
 
 from tests.crashpoints.lab import FAULTS, Case, Prepared, Run, Trap, prepare, run_case
@@ -114,31 +112,29 @@ class Tally:
 def try_all(
     cases: Sequence[Case],
     *,
-    pairs_s: float,
+    pairs_max: int | None,
     processes: int = PROCESSES,
     on_case: Callable[[Tally], None] = lambda _tally: None,
 ) -> Tally:
-    """Return what comes of all single faults, and of pairs for so many seconds per processor.
+    """Return what comes of all single faults, and of so many pairs of each case.
 
     Args:
         cases: The plans.
-        pairs_s: How long each processor tries pairs, shared evenly among its cases; infinity tries
-            them all.
+        pairs_max: How many pairs of each plan are tried; None tries them all.
         processes: How many processes do it.
         on_case: Called with what there is so far.
     """
     total = Tally()
-    share_s = pairs_s * processes / max(len(cases), 1)
-    work = [(case, share_s) for case in cases]
+    work = [(case, pairs_max) for case in cases]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for tally in pool.map(_try_case, work, chunksize=1 if share_s == inf else 8):
+        for tally in pool.map(_try_case, work, chunksize=8 if pairs_max is not None else 1):
             total.add(tally)
             on_case(total)
     return total
 
 
-def _try_case(work: tuple[Case, float]) -> Tally:
+def _try_case(work: tuple[Case, int | None]) -> Tally:
     logging.disable(logging.CRITICAL)  # that a store fails is told, and here it always does
     # Each run leaves one large knot of young objects; the old ones are modules, and stay.
     gc.freeze()
@@ -149,7 +145,7 @@ def _try_case(work: tuple[Case, float]) -> Tally:
         gc.enable()
 
 
-async def try_case(case: Case, pairs_s: float) -> Tally:
+async def try_case(case: Case, pairs_max: int | None) -> Tally:
     """Return what comes of one case."""
     prepared = prepare(case)
     tally = Tally(cases=1)
@@ -162,10 +158,7 @@ async def try_case(case: Case, pairs_s: float) -> Tally:
         pairs += [(trap, second) for second in _traps(once, trap.nth)]
     tally.pairs_all = len(pairs)
     random.Random(f"{SEED} {case}").shuffle(pairs)
-    ends_at = time.monotonic() + pairs_s
-    for pair in pairs:
-        if time.monotonic() > ends_at:
-            break
+    for pair in pairs[:pairs_max]:
         await _run(prepared, pair, tally)
         tally.pairs += 1
         if not gc.isenabled() and tally.pairs % COLLECTED_EACH == 0:

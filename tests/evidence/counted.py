@@ -36,7 +36,6 @@ SETS: Mapping[str, tuple[str, ...]] = {
         "tests/integration/test_disk_bit_flips.py",
         "tests/integration/test_disk_everywhere.py",
         "tests/integration/test_disk_mounted.py",
-        "tests/integration/test_sqlite_faults.py",
     ),
     "modelcheck": ("tests/modelcheck",),
 }
