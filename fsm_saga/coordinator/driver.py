@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from fsm_saga.coordinator import failpoints
 from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.coordinator.replies import event_of
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision, decide
 from fsm_saga.core.effects import CallTool, WakeAt
@@ -154,43 +155,11 @@ class SagaDriver:
         if call.send_before is not None and self._host.clock.now() > call.send_before:
             # The process stood still since it wrote the intent: another may have sent the call,
             # and its tool may have forgotten it.
-            return self._event_of(call, TOO_LATE)
+            return event_of(call, TOO_LATE, clock=self._host.clock)
         outcome = await self._host.runner.call(call, saga_id=saga.saga_id, step_id=step_id)
         if failpoints.is_armed:
             failpoints.failpoint("after_call")
-        return self._event_of(call, outcome)
-
-    def _event_of(self, call: CallTool, outcome: CallOutcome) -> e.Event:
-        at = self._host.clock.now()
-        step, direction, rid = call.step, call.direction, call.req_id
-        match outcome.kind:
-            case OutcomeKind.OK:
-                return e.CallSucceeded(
-                    at=at, step=step, direction=direction, req_id=rid, output=outcome.output
-                )
-            case OutcomeKind.OK_WITH_BAD_OUTPUT:
-                return e.CallSucceededBadly(
-                    at=at, step=step, direction=direction, req_id=rid, error=outcome.error
-                )
-            case OutcomeKind.REJECTED:
-                return e.CallRejected(
-                    at=at,
-                    step=step,
-                    direction=direction,
-                    req_id=rid,
-                    error=outcome.error,
-                    jitter=self._host.clock.jitter(),
-                    was_sent=outcome.was_sent,
-                )
-            case OutcomeKind.UNKNOWN:
-                return e.CallUnknown(
-                    at=at,
-                    step=step,
-                    direction=direction,
-                    req_id=rid,
-                    error=outcome.error,
-                    jitter=self._host.clock.jitter(),
-                )
+        return event_of(call, outcome, clock=self._host.clock)
 
     async def _drain(self) -> list[CallTool]:
         """Decide everything in the inbox; return the calls to make.

@@ -15,7 +15,7 @@ from fsm_saga.core import records as r
 from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import CallTool
-from fsm_saga.core.forward import forgotten_at, is_remembered, may_resend
+from fsm_saga.core.forward import finds_memory, may_resend, sent_before
 from fsm_saga.core.program import CallSpec, RetryRule
 from fsm_saga.core.references import Template
 from fsm_saga.core.retry import next_attempt_delay_s
@@ -44,7 +44,7 @@ def start_undos(work: Work) -> None:
 
 
 def _start_undo(work: Work, index: int) -> None:
-    spec, step = work.spec(index), work.step(index)
+    spec, step, draft = work.spec(index), work.step(index), work.draft
     if step.status is StepStatus.DOUBTFUL and spec.exit not in (
         DoubtExit.COMPENSATE_NOW,
         DoubtExit.WAIT_DEADLINE,
@@ -56,17 +56,21 @@ def _start_undo(work: Work, index: int) -> None:
         error = step.undo_error or step.error or "the step's output is not known"
         error = f"the rollback's parameters cannot be resolved: {error}"
         work.write(r.UndoStuck(at=work.at, step=index, reason="unresolvable", error=error))
-    elif is_forgotten(spec.action.contract, step.started_at, work.at):
+    elif is_forgotten(draft, index, work.at):
         error = "the tool no longer remembers the call that would be undone"
         work.write(r.UndoStuck(at=work.at, step=index, reason="expired", error=error))
     else:
         start_undo_call(work, index, spec.undo.tool, step.undo_params, call=0, revision=0)
 
 
-def is_forgotten(contract: ToolContract, started_at: float, now: float) -> bool:
-    """Return whether an undo of a call first sent then would be taken for the undo of nothing."""
+def is_forgotten(draft: Draft, index: int, now: float) -> bool:
+    """Return whether the planned undo of a step, sent now, may be taken for the undo of nothing."""
+    spec, started_at = draft.program.steps[index], draft.steps[index].started_at
+    contract = spec.action.contract
     # Only an undo that goes by the action's req_id, and may be null, depends on the memory.
-    return contract.fenced_compensation and not is_remembered(contract, started_at, now)
+    if spec.undo is None or not contract.fenced_compensation:
+        return False
+    return not finds_memory(draft.program, spec.undo, contract, started_at, now)
 
 
 def may_send_undo(draft: Draft, index: int, now: float) -> bool:
@@ -75,13 +79,11 @@ def may_send_undo(draft: Draft, index: int, now: float) -> bool:
     An undo that may have happened is repeated only while its tool remembers it; one that goes by
     the action's req_id only while the action is remembered.
     """
-    step = draft.steps[index]
-    undo = step.undo or UndoState()
-    action = draft.program.steps[index].action.contract
-    if undo.source == "plan" and is_forgotten(action, step.started_at, now):
+    undo = draft.steps[index].undo or UndoState()
+    if undo.source == "plan" and is_forgotten(draft, index, now):
         return False
     call = undo_call_spec(draft, index)
-    return not undo.is_doubted or may_resend(call, undo.started_at, now)
+    return not undo.is_doubted or may_resend(draft.program, call, undo.started_at, now)
 
 
 def start_undo_call(
@@ -148,18 +150,18 @@ def send_undo(
             call=undo.call,
             is_repeat=is_repeat or undo.attempts > 1,
             send_before=_undo_sent_before(
-                work, index, call.contract, undo.started_at if since is None else since
+                work, index, call, undo.started_at if since is None else since
             ),
         )
     )
 
 
-def _undo_sent_before(work: Work, index: int, contract: ToolContract, since: float) -> float | None:
+def _undo_sent_before(work: Work, index: int, call: CallSpec, since: float) -> float | None:
     """Return from when on the undo's tool, or the action's, may take it for something else."""
-    limits = [forgotten_at(contract, since)]
+    limits = [sent_before(work.draft.program, call, call.contract, since)]
     action = work.spec(index).action.contract
     if undo_of(work, index).source == "plan" and action.fenced_compensation:
-        limits.append(forgotten_at(action, work.step(index).started_at))
+        limits.append(sent_before(work.draft.program, call, action, work.step(index).started_at))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -181,7 +183,7 @@ def undo_failed(
     call, undo = undo_call_spec(work.draft, index), undo_of(work, index)
     used = undo.attempts - undo.budget_from
     budget = call.retry.doubt_attempt_max if is_unknown else call.retry.attempt_max
-    can_repeat = not is_unknown or may_resend(call, undo.started_at, work.at)
+    can_repeat = not is_unknown or may_resend(work.draft.program, call, undo.started_at, work.at)
     if can_repeat and was_sent and used < budget:
         delay_s = next_attempt_delay_s(call.retry, attempt=used, jitter=jitter)
         work.write(

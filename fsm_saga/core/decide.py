@@ -215,8 +215,10 @@ def _call_succeeded_badly(work: Work, event: e.CallSucceededBadly) -> None:
             work.write(r.ActionSucceededBadly(at=work.at, step=event.step, error=event.error))
         case Direction.DO:
             work.write(r.ActionRejected(at=work.at, step=event.step, error=event.error))
-        case Direction.CHECK:
+        case Direction.CHECK if event.attempt in (None, work.step(event.step).check_attempts):
             check_failed(work, event.step, event.error, 0.0)
+        case Direction.CHECK:
+            _ignore_reply(work, event)
         case Direction.UNDO:  # pragma: no branch
             # What an undo says about itself is of no use to anybody; that it succeeded is.
             undo_succeeded(work, event.step)
@@ -254,14 +256,23 @@ def _call_unknown(work: Work, event: e.CallUnknown) -> None:
 
 
 def _is_stale(work: Work, event: e.CallEvent) -> bool:
-    """True for a failed attempt that was already counted: only its retry is awaited."""
+    """True for the failure of an attempt that was already counted: it says nothing of a later one.
+
+    A success does: the effect is there, whichever copy brought it about.
+    """
     step = work.step(event.step)
-    retry_at = (
-        undo_of(work, event.step).retry_at if event.direction is Direction.UNDO else step.retry_at
-    )
-    if retry_at is not None:
+    match event.direction:
+        case Direction.DO:
+            retry_at, attempt = step.retry_at, step.attempts
+        case Direction.CHECK:
+            retry_at, attempt = step.retry_at, step.check_attempts
+        case Direction.UNDO:  # pragma: no branch
+            undo = undo_of(work, event.step)
+            retry_at, attempt = undo.retry_at, undo.attempts
+    is_stale = retry_at is not None or event.attempt not in (None, attempt)
+    if is_stale:
         _ignore_reply(work, event)
-    return retry_at is not None
+    return is_stale
 
 
 def _time_passed(work: Work, event: e.TimePassed) -> None:
@@ -298,6 +309,12 @@ def _resumed(work: Work, event: e.Resumed) -> None:
     wake_for_the_rest(work)
 
 
+_STOPS = {
+    SagaEvent.CANCELLED: "a cancellation was asked for before",
+    SagaEvent.DEADLINE_PASSED: "the saga's deadline has passed before",
+}
+
+
 def _cancel_asked(work: Work, event: e.CancelAsked) -> None:
     draft = work.draft
     verdict = draft.program.table.verdict(draft.state, SagaEvent.CANCELLED, draft.facts())
@@ -309,6 +326,9 @@ def _cancel_asked(work: Work, event: e.CancelAsked) -> None:
             saga_id=draft.saga_id,
             state=str(draft.state),
         )
+    if is_undecided and draft.stop is not None:
+        work.note = f"{_STOPS[draft.stop]}; the step that cannot be undone and is under way decides"
+        return
     if draft.stop is not None or draft.state.phase is Phase.COMPENSATING:
         work.note = verdict.reason or "the saga was already asked to stop"
         return

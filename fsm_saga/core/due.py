@@ -67,7 +67,9 @@ def _retry_step(work: Work, index: int) -> None:
     step, call = work.step(index), work.spec(index).action
     asks = step.awaited is Direction.CHECK
     # What may have happened is not sent again once its tool would take it for a new call.
-    can_repeat = not step.is_doubted or may_resend(call, step.started_at, work.at)
+    can_repeat = not step.is_doubted or may_resend(
+        work.draft.program, call, step.started_at, work.at
+    )
     if not (can_check(work, index) if asks else can_repeat):
         work.write(r.ActionDoubted(at=work.at, step=index, error=_FORGOTTEN))
         return
@@ -115,7 +117,7 @@ def resume_action(work: Work, index: int) -> None:
         return
     if not spec.action.contract.sticky_failures and spec.exit is not DoubtExit.NO_EFFECT:
         work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.DO))
-    if may_resend(spec.action, step.started_at, work.at):
+    if may_resend(work.draft.program, spec.action, step.started_at, work.at):
         _note_resend(work, index, Direction.DO, interruption)
         send_action(work, index)
     else:
@@ -144,7 +146,7 @@ def resume_undo(work: Work, index: int) -> None:
         return
     if not call.contract.sticky_failures:
         work.write(r.CallInterrupted(at=work.at, step=index, direction=Direction.UNDO))
-    can_repeat = may_resend(call, undo.started_at, work.at)
+    can_repeat = may_resend(work.draft.program, call, undo.started_at, work.at)
     if can_repeat and may_send_undo(work.draft, index, work.at):
         _note_resend(work, index, Direction.UNDO, interruption)
         send_undo(work, index, is_repeat=True)

@@ -34,11 +34,16 @@ class Submitted(Event, frozen=True, kw_only=True):
 
 
 class CallEvent(Event, frozen=True, kw_only=True):
-    """Base of what a call came to. ``req_id`` says which call; a reply to another is ignored."""
+    """Base of what a call came to.
+
+    ``req_id`` says which call, and ``attempt`` which try of it; None stands for the latest. A
+    reply to another call is ignored, and so is a failure of another attempt.
+    """
 
     step: int
     direction: Direction
     req_id: str
+    attempt: int | None = None
 
 
 class CallSucceeded(CallEvent, frozen=True, kw_only=True):
@@ -73,7 +78,13 @@ class CallUnknown(CallEvent, frozen=True, kw_only=True):
 
 
 class TimePassed(Event, frozen=True, kw_only=True):
-    """It is ``at`` now; whatever is due by then is due."""
+    """It is ``at`` now; whatever is due by then is due.
+
+    ``waited_for`` is the time of a ``WakeAt`` that was waited for in full, whatever the clock
+    shows since it was set back: what it was set for is due as well.
+    """
+
+    waited_for: float = 0.0
 
 
 class Resumed(Event, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from fsm_saga.core.draft import refusal_settles
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.guards import WayBack
 from fsm_saga.core.invariants import broken
-from fsm_saga.core.program import CallSpec, StepSpec
+from fsm_saga.core.program import CallSpec, Program, StepSpec
 from fsm_saga.core.references import JSON, ReferenceMissing
 from fsm_saga.core.retry import next_attempt_delay_s
 from fsm_saga.core.states import Direction, DoubtExit, Phase, SagaEvent, StepStatus
@@ -137,8 +137,11 @@ def send_action(
             undoes=spec.undoes,
             not_after=step.not_after,
             is_repeat=is_repeat,
-            send_before=forgotten_at(
-                spec.action.contract, step.started_at if since is None else since
+            send_before=sent_before(
+                work.draft.program,
+                spec.action,
+                spec.action.contract,
+                step.started_at if since is None else since,
             ),
         )
     )
@@ -154,12 +157,41 @@ def is_remembered(contract: ToolContract, started_at: float, now: float) -> bool
     return contract.retention_s is None or now - started_at <= contract.retention_s
 
 
-def may_resend(call: CallSpec, started_at: float, now: float) -> bool:
+def margin_s(program: Program, call: CallSpec, contract: ToolContract) -> float:
+    """Return how long before a tool of this contract forgets a call is sent for the last time.
+
+    A copy may be on its way for as long as its answer is waited for, and who wrote down when the
+    first one went out may have had another clock. But half of what is promised is counted on
+    whatever that comes to: else nothing could be sent to a tool that soon forgets.
+    """
+    kept_s = contract.retention_s
+    return 0.0 if kept_s is None else min(call.timeout_s + program.clock_skew_s, kept_s / 2)
+
+
+def finds_memory(
+    program: Program, call: CallSpec, contract: ToolContract, started_at: float, now: float
+) -> bool:
+    """Return whether ``call``, sent now, finds what its tool knows of a call first sent then.
+
+    ``contract`` is that of the memory: the call's own, or its action's for an undo or a check.
+    """
+    return is_remembered(contract, started_at, now + margin_s(program, call, contract))
+
+
+def sent_before(
+    program: Program, call: CallSpec, contract: ToolContract, started_at: float
+) -> float | None:
+    """Return until when ``call`` may go out to find that memory; None if for ever."""
+    over_at = forgotten_at(contract, started_at)
+    return None if over_at is None else over_at - margin_s(program, call, contract)
+
+
+def may_resend(program: Program, call: CallSpec, started_at: float, now: float) -> bool:
     """Return whether the tool still answers this req_id with its first result."""
     contract = call.contract
     if contract.read_only:
         return True
-    return contract.dedupe and is_remembered(contract, started_at, now)
+    return contract.dedupe and finds_memory(program, call, contract, started_at, now)
 
 
 def action_succeeded(work: Work, index: int, output: object) -> None:
@@ -201,7 +233,7 @@ def action_unknown(work: Work, index: int, error: str, jitter: float) -> None:
     """Judge a lost answer: time alone never turns it into success or failure."""
     spec, step = work.spec(index), work.step(index)
     used = step.attempts - step.budget_from
-    can_repeat = may_resend(spec.action, step.started_at, work.at)
+    can_repeat = may_resend(work.draft.program, spec.action, step.started_at, work.at)
     resolves = not _stops(work) or spec.exit in (DoubtExit.RESEND, DoubtExit.CHECK)
     is_worth_it = can_repeat and resolves and used < spec.action.retry.doubt_attempt_max
     if is_worth_it and _retry(work, index, outcome="unknown", error=error, jitter=jitter):
@@ -262,8 +294,9 @@ def leave_in_doubt(work: Work, index: int, error: str) -> None:
 def can_check(work: Work, index: int) -> bool:
     """Return whether a check can tell: a tool that has forgotten the call says absent of all."""
     spec, step = work.spec(index), work.step(index)
-    is_known = is_remembered(spec.action.contract, step.started_at, work.at)
-    return spec.check is not None and is_known
+    return spec.check is not None and finds_memory(
+        work.draft.program, spec.check, spec.action.contract, step.started_at, work.at
+    )
 
 
 def send_check(work: Work, index: int) -> None:
@@ -281,6 +314,9 @@ def send_check(work: Work, index: int) -> None:
             attempt=step.check_attempts,
             timeout_s=spec.check.timeout_s,
             undoes=step.req_id,
+            send_before=sent_before(
+                work.draft.program, spec.check, spec.action.contract, step.started_at
+            ),
         )
     )
 

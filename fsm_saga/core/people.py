@@ -27,9 +27,8 @@ from fsm_saga.core.forward import (
 )
 from fsm_saga.core.guards import WayBack
 from fsm_saga.core.invariants import broken
-from fsm_saga.core.program import StepSpec
 from fsm_saga.core.references import ReferenceMissing
-from fsm_saga.core.saga import Saga, StepState
+from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction, Phase, SagaEvent, StepStatus
 from fsm_saga.core.work import Work
 from fsm_saga.errors import EventRefusedError
@@ -63,14 +62,13 @@ def _choices(draft: Draft, index: int, at: float) -> tuple[str, ...]:
             found += [SETTLED, CALLS]
             lacks_output = undo is not None and undo.stuck_reason == "unresolvable"
             # An undo that goes by a req_id which its tool has forgotten would be null.
-            is_null = is_forgotten(spec.action.contract, step.started_at, at)
-            if lacks_output and spec.undo is not None and not is_null:
+            if lacks_output and spec.undo is not None and not is_forgotten(draft, index, at):
                 found.append(OUTPUT)
             return tuple(found)
         case StepStatus.DOUBTFUL:
             if draft.way_back() is not WayBack.CLOSED and not _is_next_to_clear(draft, index):
                 return ()
-            found = [RETRY] if may_resend(spec.action, step.started_at, at) else []
+            found = [RETRY] if may_resend(draft.program, spec.action, step.started_at, at) else []
             found.append(OUTPUT)
             if not (_is_settled_as_done(draft, index) and spec.output_is_used):
                 found.append(SETTLED)
@@ -80,18 +78,19 @@ def _choices(draft: Draft, index: int, at: float) -> tuple[str, ...]:
         case StepStatus.REJECTED | StepStatus.SUCCEEDED if (
             draft.failing >> index & 1 and draft.way_back() is WayBack.CLOSED
         ):
-            return _choices_forward(step, spec, at)
+            return _choices_forward(draft, index, at)
         case _:
             return ()
 
 
-def _choices_forward(step: StepState, spec: StepSpec, at: float) -> tuple[str, ...]:
+def _choices_forward(draft: Draft, index: int, at: float) -> tuple[str, ...]:
     """Return the answers for a step that only forward is left for."""
+    step, spec = draft.steps[index], draft.program.steps[index]
     # A call that was never made for want of an approval is not made by a retry either.
     was_allowed = spec.approval_expires_s is None or step.approved_by is not None
     can_retry = step.params is not None and was_allowed
     if step.status is StepStatus.SUCCEEDED:
-        can_retry = can_retry and may_resend(spec.action, step.started_at, at)
+        can_retry = can_retry and may_resend(draft.program, spec.action, step.started_at, at)
     found = (RETRY,) if can_retry else ()
     return (*found, OUTPUT) if spec.output_is_used else (*found, OUTPUT, SETTLED)
 

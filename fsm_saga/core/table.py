@@ -15,8 +15,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
-from fsm_saga.core.guards import GUARDS, Facts
+from fsm_saga.core.guards import GUARDS, Facts, Guard
 from fsm_saga.core.states import Phase, SagaEvent, SagaState
 
 
@@ -87,6 +88,7 @@ def _otherwise() -> dict[tuple[Phase, SagaEvent], Verdict]:
             table[phase, event] = _refuse("the saga has ended")
     executing = Phase.EXECUTING
     table[Phase.PENDING, SagaEvent.START] = _refuse("the plan has no step")
+    table[Phase.PENDING, SagaEvent.CANCELLED] = _ignore("nothing has begun")
     table[executing, SagaEvent.CANCELLED] = _refuse("the point of no return is passed")
     table[executing, SagaEvent.STEP_APPENDED] = _refuse("the saga is about to go back")
     table[Phase.NEEDS_HUMAN, SagaEvent.CANCELLED] = _refuse("the point of no return is passed")
@@ -106,15 +108,21 @@ class Table:
 
     def __init__(self, rows: Mapping[tuple[SagaState, SagaEvent], tuple[Row, ...]]) -> None:
         self.rows = rows
-        # Events that share their transitions share the cell, so each is compiled once.
+        # Events that share their transitions share the cell, so each is compiled once. They are
+        # told apart by identity: the cells of a wide plan have many rows.
+        cells = {id(cell): cell for cell in rows.values()}
+        guards: dict[tuple[str, ...], tuple[Guard, ...]] = {}
+        moves: dict[SagaState, Verdict] = {}
+        for row in chain.from_iterable(cells.values()):
+            if row.guards not in guards:
+                guards[row.guards] = tuple(GUARDS[name] for name in row.guards)
+            if row.target not in moves:
+                moves[row.target] = Verdict(VerdictKind.MOVE, row.target)
         compiled = {
-            cell: tuple(
-                (tuple(GUARDS[name] for name in row.guards), row.target, _move(row.target))
-                for row in cell
-            )
-            for cell in dict.fromkeys(rows.values())
+            key: [(guards[row.guards], row.target, moves[row.target]) for row in cell]
+            for key, cell in cells.items()
         }
-        self._compiled = {key: compiled[cell] for key, cell in rows.items()}
+        self._compiled = {key: compiled[id(cell)] for key, cell in rows.items()}
 
     def verdict(self, state: SagaState, event: SagaEvent, facts: Facts) -> Verdict:
         """Return what the event does to a saga in this state: move, ignore or refuse.
@@ -140,7 +148,3 @@ class Table:
                 seen[row.target] = None
         order = list(Phase)
         return tuple(sorted(seen, key=lambda s: (order.index(s.phase), s.count)))
-
-
-def _move(target: SagaState) -> Verdict:
-    return Verdict(VerdictKind.MOVE, target)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsm_saga.core.backward import UNDO_RETRY
-from fsm_saga.core.program import StepSpec
+from fsm_saga.core.forward import finds_memory
+from fsm_saga.core.program import Program, StepSpec
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Phase
 from fsm_saga.errors import CommandError
@@ -160,7 +161,7 @@ def undo_plan(saga: Saga, *, now: float) -> UndoPlan:
                     tool=None if spec.undo is None else spec.undo.tool,
                     params=step.undo_params or {},
                     req_id=step.req_id or "",
-                    obstacle=_obstacle(spec, step, now),
+                    obstacle=_obstacle(saga.program, spec, step, now),
                 )
             )
     effectful = {step.index for step in found}
@@ -173,7 +174,7 @@ def undo_plan(saga: Saga, *, now: float) -> UndoPlan:
     return UndoPlan(saga_id=saga.saga_id, steps=tuple(found), followers=followers)
 
 
-def _obstacle(spec: StepSpec, step: StepState, now: float) -> str:
+def _obstacle(program: Program, spec: StepSpec, step: StepState, now: float) -> str:
     if spec.undoes is not None:
         return "it is itself an undo"
     if spec.semantic is not None:
@@ -182,7 +183,7 @@ def _obstacle(spec: StepSpec, step: StepState, now: float) -> str:
         return "it has no rollback"
     if step.undo_params is None:
         return step.undo_error or "the rollback's parameters are not known"
-    retention_s = spec.action.contract.retention_s
-    if retention_s is not None and now - step.started_at > retention_s:
+    contract = spec.action.contract
+    if not finds_memory(program, spec.undo, contract, step.started_at, now):
         return "the tool no longer remembers the call"
     return ""

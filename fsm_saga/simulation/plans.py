@@ -15,7 +15,7 @@ from fsm_saga.plan.model import Plan
 PLAN_COUNT = 4_000
 """How many different plans there are; each process makes those it meets once."""
 
-RETENTION_S = 12.0
+RETENTION_S = 18.0
 AMENDS = "amends"
 
 _CONTRACTS: Mapping[str, ToolContract] = {

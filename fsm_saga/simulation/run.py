@@ -131,7 +131,7 @@ class Run:
             task.add_done_callback(_raise_failure)
         self.trouble.plan()
         if any(node.clock_offset_s for node in self.nodes):
-            self.tools.clock_margin_s = 2 * SKEW_S
+            self.tools.clocks_differ_s = 2 * SKEW_S
         heal_at_s = HEAL_AT_S if self.scene is None else self.scene.heal_at_s
         loop.run_while(self._is_open, until=heal_at_s)
         self.trouble.heal(self.tools, election)

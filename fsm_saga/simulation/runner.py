@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fsm_saga.core import events as e
+from fsm_saga.coordinator.replies import event_of
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.states import Direction, StepStatus
@@ -189,38 +189,8 @@ class SimRunner:
         driver = self.coordinator.driver(call.saga_id)
         if driver is not None:
             self._world.counts["late reply"] += 1
-            self.coordinator.spawn_drive(driver, self._event(call.request, outcome))
-
-    def _event(self, request: CallTool, outcome: CallOutcome) -> e.Event:
-        at, jitter = self.coordinator.clock.now(), 0.5
-        step, direction, rid = request.step, request.direction, request.req_id
-        match outcome.kind:
-            case OutcomeKind.OK:
-                return e.CallSucceeded(
-                    at=at, step=step, direction=direction, req_id=rid, output=outcome.output
-                )
-            case OutcomeKind.OK_WITH_BAD_OUTPUT:
-                return e.CallSucceededBadly(
-                    at=at, step=step, direction=direction, req_id=rid, error=outcome.error
-                )
-            case OutcomeKind.REJECTED:
-                return e.CallRejected(
-                    at=at,
-                    step=step,
-                    direction=direction,
-                    req_id=rid,
-                    error=outcome.error,
-                    jitter=jitter,
-                )
-            case OutcomeKind.UNKNOWN:
-                return e.CallUnknown(
-                    at=at,
-                    step=step,
-                    direction=direction,
-                    req_id=rid,
-                    error=outcome.error,
-                    jitter=jitter,
-                )
+            event = event_of(call.request, outcome, clock=self.coordinator.clock)
+            self.coordinator.spawn_drive(driver, event)
 
 
 def _give_up(reply: asyncio.Future[CallOutcome | None]) -> None:

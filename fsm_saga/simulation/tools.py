@@ -20,7 +20,7 @@ from fsm_saga.simulation.plans import AMENDS, CATALOGUE
 from fsm_saga.simulation.world import World
 
 FORGETS_AFTER_S = 0.0
-"""How much later than its promise a tool forgets, where all clocks are right."""
+"""How much later than its promise a tool forgets."""
 
 
 class Memory(enum.Enum):
@@ -37,10 +37,21 @@ class Remembered:
 
     Attributes:
         effects: How often a call of this req_id took effect, whatever the tool remembers.
-        closes_at: When its copies have all arrived or are lost, if the tool forgets.
+        sent_at: When the first copy that came was sent, if the tool forgets.
+        renewed_at: When the first copy was sent that was sent after the tool could have forgotten
+            the others; None if there is none.
     """
 
-    __slots__ = ("answer", "arrivals", "closes_at", "effects", "first_at", "memory", "params")
+    __slots__ = (
+        "answer",
+        "arrivals",
+        "effects",
+        "first_at",
+        "memory",
+        "params",
+        "renewed_at",
+        "sent_at",
+    )
 
     def __init__(self) -> None:
         self.memory = Memory.NOTHING
@@ -48,7 +59,8 @@ class Remembered:
         self.effects = 0
         self.arrivals = 0
         self.first_at: float | None = None
-        self.closes_at: float | None = None
+        self.sent_at: float | None = None
+        self.renewed_at: float | None = None
         self.params: Mapping[str, Any] | None = None
 
 
@@ -112,8 +124,7 @@ class ToolWorld:
     Attributes:
         catalogue: What each declares.
         outputs: What they return.
-        clock_margin_s: How much longer than promised they remember in this run, since promises in
-            seconds are only as good as the clocks of those who count on them.
+        clocks_differ_s: How much the clocks of two coordinators may differ in this run.
     """
 
     def __init__(
@@ -124,7 +135,7 @@ class ToolWorld:
     ) -> None:
         self.catalogue = catalogue
         self.outputs = Outputs() if outputs is None else outputs
-        self.clock_margin_s = 0.0
+        self.clocks_differ_s = 0.0
         self.truths: dict[tuple[str, int], StepTruth] = {}
         self.held: dict[str, list[Callable[[], None]]] = {}
         self.watcher: LedgerWatcher | None = None
@@ -147,23 +158,16 @@ class ToolWorld:
         return found
 
     def arrive(self, request: CallTool, saga_id: str, *, sent_at: float) -> CallOutcome | None:
-        """Have the tool deal with one copy; return its answer, or None if the copy is void.
-
-        Assumed: once a tool may have forgotten a call, no copy of it is on its way. What is sent
-        anew after that arrives.
-        """
+        """Have the tool deal with one copy; return its answer, or None if the copy is void."""
         world = self._world
         contract = self.catalogue[request.tool].contract
         if contract.read_only and request.direction is not Direction.CHECK:
             return CallOutcome(OutcomeKind.OK, self.outputs.read(saga_id, request.step))
+        if self._is_void(request, contract, sent_at):
+            return None
         if request.direction is Direction.CHECK:
             return self._check(request, saga_id)
         found = self._recall(request.req_id, contract)
-        if contract.retention_s is not None:
-            if found.closes_at is None or sent_at > found.closes_at:
-                found.closes_at = sent_at + contract.retention_s
-            if found.closes_at < world.loop.time():
-                return None
         found.arrivals += 1
         if found.params is None:
             found.params = request.params
@@ -173,13 +177,50 @@ class ToolWorld:
             return self._undo(request, saga_id, contract, found)
         return self._do(request, saga_id, contract, found)
 
+    def _is_void(self, request: CallTool, contract: ToolContract, sent_at: float) -> bool:
+        """Return whether a copy, or what it is about, was sent so long ago that it is lost.
+
+        Assumed: a copy is not on its way for longer than its answer is waited for, once a tool may
+        have forgotten the call or what it undoes or asks about. Nor is one that was sent before the
+        call was sent anew after that.
+        """
+        if contract.retention_s is not None:
+            found = self.memory(request.req_id)
+            if found.sent_at is None:
+                found.sent_at = sent_at
+            elif sent_at > found.sent_at + contract.retention_s:
+                found.sent_at = found.renewed_at = sent_at
+            elif found.renewed_at is not None and sent_at < found.renewed_at:
+                return True
+            if self._is_over(request, found, contract, sent_at):
+                return True
+        if request.undoes is None:
+            return False
+        action = self._contract_of(request.undoes)
+        return self._is_over(request, self.memory(request.undoes), action, sent_at)
+
+    def _is_over(
+        self, request: CallTool, found: Remembered, contract: ToolContract, sent_at: float
+    ) -> bool:
+        kept_s = contract.retention_s
+        if kept_s is None or found.sent_at is None:
+            return False
+        # The engine counts on half of what is promised, however long a copy may take.
+        way_s = min(request.timeout_s, kept_s / 2 - self.clocks_differ_s)
+        return self._world.loop.time() > max(found.sent_at + kept_s, sent_at + way_s)
+
+    def _contract_of(self, req_id: str) -> ToolContract:
+        """Return the contract of the tool that was called under this id."""
+        tool = None if self.watcher is None else self.watcher.tool_of(req_id)
+        return ToolContract() if tool is None else self.catalogue[tool].contract
+
     def _recall(self, req_id: str, contract: ToolContract) -> Remembered:
         found = self.memory(req_id)
         now = self._world.loop.time()
         if found.first_at is None:
             found.first_at = now
         kept_s = math.inf if contract.retention_s is None else contract.retention_s
-        if now > found.first_at + kept_s + FORGETS_AFTER_S + self.clock_margin_s:
+        if now > found.first_at + kept_s + FORGETS_AFTER_S:
             # What comes now is a new call to it, and remembered from now on.
             found.memory, found.answer, found.first_at = Memory.NOTHING, None, now
         return found
@@ -275,8 +316,7 @@ class ToolWorld:
 
     def _take_back(self, request: CallTool, saga_id: str) -> None:
         world, undoes = self._world, request.undoes or ""
-        tool = None if self.watcher is None else self.watcher.tool_of(undoes)
-        contract = ToolContract() if tool is None else self.catalogue[tool].contract
+        contract = self._contract_of(undoes)
         action = self._recall(undoes, contract)
         truth = self.truth(saga_id, request.step)
         if contract.fenced_compensation and action.memory is not Memory.DONE:
@@ -299,8 +339,7 @@ class ToolWorld:
 
     def _check(self, request: CallTool, saga_id: str) -> CallOutcome:
         world, undoes = self._world, request.undoes or ""
-        tool = None if self.watcher is None else self.watcher.tool_of(undoes)
-        contract = ToolContract() if tool is None else self.catalogue[tool].contract
+        contract = self._contract_of(undoes)
         found = self._recall(undoes, contract)
         name = world.chance.next_name(f"{saga_id}.{request.step}.check")
         draw = world.chance.draw(name)

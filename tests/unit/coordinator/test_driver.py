@@ -169,7 +169,7 @@ def test_what_was_intended_so_long_ago_that_its_tool_may_have_forgotten_is_not_s
 
     async def run(wait_s: float) -> str:
         plan = plan_of("trip", "1 a / ua\n2 b / ub")
-        host = Host(catalogue_of("b retention=60", [plan]), name="driver")
+        host = Host(catalogue_of("b retention=95", [plan]), name="driver")
         await host.start()
         append, seen = host.store.append, iter(range(1, 100))
 

@@ -107,12 +107,12 @@ def test_what_has_no_undo_call_waits_for_a_person(
 
 
 def test_a_null_undo_is_not_trusted_once_the_tool_has_forgotten_the_call() -> None:
-    play = Play("1 a / ua\n2 b / ub", "a fenced retention=60")
+    play = Play("1 a / ua\n2 b / ub", "a fenced retention=95")
     play.ok(1)
     play.at = 60.0
     play.rejected(2)
     assert play.ordered == ["ua"], "to the second"
-    play = Play("1 a / ua\n2 b / ub", "a fenced retention=60")
+    play = Play("1 a / ua\n2 b / ub", "a fenced retention=95")
     play.ok(1)
     play.at = 61.0
     play.rejected(2)
@@ -122,7 +122,7 @@ def test_a_null_undo_is_not_trusted_once_the_tool_has_forgotten_the_call() -> No
 
 
 def test_an_undo_that_does_not_go_by_the_call_is_made_however_late() -> None:
-    play = Play("1 a / ua\n2 b / ub", "a retention=60")
+    play = Play("1 a / ua\n2 b / ub", "a retention=95")
     play.ok(1)
     play.at = 1e6
     play.rejected(2)
@@ -195,20 +195,20 @@ def test_a_lost_undo_of_a_tool_that_does_not_dedupe_is_not_repeated() -> None:
 
 
 def test_a_lost_undo_is_not_repeated_once_its_tool_has_forgotten_it() -> None:
-    play = turned("1 a / ua ; undo-retry=9*10\n2 b / ub", "ua retention=60", failing=2)
+    play = turned("1 a / ua ; undo-retry=9*10\n2 b / ub", "ua retention=95", failing=2)
     play.unknown(1, direction=UNDO)
     play.tick(100.0)
     undo = play.step(1).undo
     assert undo is not None
     assert (play.state, undo.stuck_reason) == ("NEEDS_HUMAN", "expired")
-    play = turned("1 a / ua ; undo-retry=9*10\n2 b / ub", "ua retention=60", failing=2)
+    play = turned("1 a / ua ; undo-retry=9*10\n2 b / ub", "ua retention=95", failing=2)
     play.rejected(1, direction=UNDO)
     play.tick(100.0)
     assert play.ordered == ["ua"], "refused is not lost"
 
 
 def test_a_retry_of_a_fencing_undo_looks_at_the_clock_as_the_first_one_did() -> None:
-    play = turned("1 a / ua ; undo-retry=9*10\n2 b / ub", "a fenced retention=60", failing=2)
+    play = turned("1 a / ua ; undo-retry=9*10\n2 b / ub", "a fenced retention=95", failing=2)
     play.rejected(1, direction=UNDO)
     play.tick(100.0)
     undo = play.step(1).undo
@@ -266,7 +266,7 @@ def test_an_undo_saga_shows_its_tools_that_they_undo() -> None:
 
 
 def test_late_calls_do_not_depend_on_the_memory_of_the_tool_that_acted() -> None:
-    play = turned("1 a / ua ; undo-retry=1\n2 b / ub", "a fenced retention=60", failing=2)
+    play = turned("1 a / ua ; undo-retry=1\n2 b / ub", "a fenced retention=95", failing=2)
     play.rejected(1, direction=UNDO)
     play.at = 100.0
     play.offer(1, "phone")
@@ -277,10 +277,10 @@ def test_late_calls_do_not_depend_on_the_memory_of_the_tool_that_acted() -> None
 
 def test_an_undo_is_sent_for_as_long_as_it_and_the_fenced_action_are_remembered() -> None:
     for tools, found in (
-        ("ua retention=60", 60.0),
-        ("a fenced retention=50", 50.0),
-        ("a fenced retention=50, ua retention=40", 40.0),
-        ("a retention=50", None),
+        ("ua retention=95", 60.0),
+        ("a fenced retention=85", 50.0),
+        ("a fenced retention=85, ua retention=75", 40.0),
+        ("a retention=85", None),
     ):
         play = Play("1 a / ua\n2 b / ub", tools.replace(", ", "\n"))
         play.ok(1)
@@ -331,7 +331,7 @@ def test_an_undo_that_was_not_sent_is_not_tried_again() -> None:
 
 
 def test_an_undo_is_remembered_from_the_first_copy_that_may_have_had_an_effect() -> None:
-    play = Play("1 a / ua ; undo-retry=4*10..10\n2 b / ub", "ua retention=60")
+    play = Play("1 a / ua ; undo-retry=4*10..10\n2 b / ub", "ua retention=95")
     play.ok(1)
     play.rejected(2)
     assert play.call(1, UNDO).send_before == 60.0

@@ -145,7 +145,7 @@ def test_what_waits_was_not_interrupted() -> None:
 
 
 def test_a_check_that_was_interrupted_for_too_long_says_why_it_is_not_asked_again() -> None:
-    play = Play(PLAN.replace("\n2", " ; retry=1\n2"), "a check=ask retention=60")
+    play = Play(PLAN.replace("\n2", " ; retry=1\n2"), "a check=ask retention=95")
     play.unknown(1)
     assert play.ordered == ["ask"]
     play.at = 1000.0

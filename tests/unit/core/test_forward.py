@@ -212,7 +212,7 @@ def test_a_call_is_remembered_as_long_as_the_tool_says(
 
 
 def test_a_call_that_the_tool_has_forgotten_is_not_repeated() -> None:
-    play = Play("1 a / ua ; retry=9*1", "a retention=60")
+    play = Play("1 a / ua ; retry=9*1", "a retention=95")
     play.at = 61.0
     play.unknown(1)
     assert play.step(1).status == "DOUBTFUL"
@@ -369,7 +369,7 @@ def test_a_check_that_fails_is_repeated_within_bounds_and_never_settles() -> Non
 
 
 def test_a_call_that_the_tool_has_forgotten_is_not_asked_about() -> None:
-    play = Play("1 a / ua id=$output.step_1.id ; retry=1", "a check=ask retention=60")
+    play = Play("1 a / ua id=$output.step_1.id ; retry=1", "a check=ask retention=95")
     play.at = 61.0
     play.unknown(1)
     assert play.step(1).status == "DOUBTFUL"
@@ -402,7 +402,7 @@ def test_wakes_are_asked_for_in_the_decision_that_needs_them() -> None:
 
 
 def test_a_call_is_sent_for_as_long_as_its_tool_remembers_what_may_have_happened() -> None:
-    play = Play("1 a / ua ; retry=9*10", "a retention=60")
+    play = Play("1 a / ua ; retry=9*10", "a retention=95")
     assert play.call(1).send_before == 60.0
     play.rejected(1)
     play.tick(10.0)
@@ -411,6 +411,27 @@ def test_a_call_is_sent_for_as_long_as_its_tool_remembers_what_may_have_happened
     play.tick(30.0)
     assert play.call(1).send_before == 60.0, "what may have happened counts from its first copy"
     assert Play("1 a / ua").call(1).send_before is None
+
+
+def test_a_memory_is_counted_on_less_the_way_of_a_copy_and_what_clocks_differ() -> None:
+    """Sent at the last moment, a copy would come to a tool that takes it for a new call."""
+    play = Play("1 a / ua ; timeout=10 retry=9*10", "a retention=60")
+    assert play.saga.program.clock_skew_s == 5.0
+    assert play.call(1).send_before == 60.0 - 10.0 - 5.0
+    for after, status in ((45.0, "RUNNING"), (45.1, "DOUBTFUL")):
+        play = Play("1 a / ua ; timeout=10 retry=9*10", "a retention=60")
+        play.unknown(1)
+        play.tick(after)
+        assert play.step(1).status == status
+    play = Play("1 a / ua ; timeout=100 retry=9*10", "a retention=60")
+    assert play.call(1).send_before == 30.0, "half of it is counted on in any case"
+
+
+def test_a_check_goes_out_only_while_its_answer_means_something() -> None:
+    play = Play("1 a / ua id=$output.step_1.id ; retry=1", "a check=ask fencing-check retention=60")
+    play.unknown(1)
+    timeout_s = play.call(1, CHECK).timeout_s
+    assert play.call(1, CHECK).send_before == 60.0 - min(timeout_s + 5.0, 30.0)
 
 
 def test_a_check_has_an_id_of_its_own_for_each_step_and_each_order() -> None:

@@ -65,7 +65,7 @@ def test_a_doubtful_call_can_be_tried_again_known_settled_or_made_good() -> None
 
 def test_a_doubtful_call_is_not_tried_again_if_the_tool_would_do_it_again() -> None:
     assert offered(doubtful(tools="a no-dedupe"), 1) == ("output", "settled", "calls")
-    play = doubtful(tools="a retention=60")
+    play = doubtful(tools="a retention=95")
     assert "retry" in offered(play, 1)
     assert "retry" not in choices(play.saga, 0, at=61.0)
 
@@ -122,7 +122,7 @@ def test_a_stuck_undo_offers_what_it_lacks() -> None:
 
 
 def test_an_undo_that_is_forgotten_is_not_tried_again() -> None:
-    play = Play("1 a / ua ; undo-retry=1\n2 b / ub", "ua retention=60")
+    play = Play("1 a / ua ; undo-retry=1\n2 b / ub", "ua retention=95")
     play.ok(1)
     play.rejected(2)
     play.unknown(1, direction=UNDO)
@@ -131,11 +131,11 @@ def test_an_undo_that_is_forgotten_is_not_tried_again() -> None:
 
 
 def test_an_output_is_not_taken_for_an_undo_that_would_be_null() -> None:
-    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub", "a fenced retention=60")
+    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub", "a fenced retention=95")
     play.bad(1)
     assert "output" in choices(play.saga, 0, at=59.0)
     assert choices(play.saga, 0, at=61.0) == ("settled", "calls")
-    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub", "a retention=60")
+    play = Play("1 a / ua id=$output.step_1.id\n2 b / ub", "a retention=95")
     play.bad(1)
     assert "output" in choices(play.saga, 0, at=61.0), "an undo by the output alone still counts"
 

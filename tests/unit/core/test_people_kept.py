@@ -80,7 +80,7 @@ def test_an_undo_in_doubt_is_no_longer_taken_for_refused() -> None:
 
 
 def test_past_the_pivot_a_bad_output_is_asked_for_again_while_its_tool_remembers() -> None:
-    play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable", "b retention=60")
+    play = Play("1 pay ; kind=pivot\n2 b ; kind=retriable", "b retention=95")
     play.at = 100.0
     play.ok(1)
     play.bad(2)

@@ -45,7 +45,7 @@ def test_params_that_look_like_references_stay_what_they_are() -> None:
 
 
 def test_a_partial_undo_leaves_out_what_has_an_obstacle_and_says_which() -> None:
-    play = done('1 a / ua\n2 post / "say sorry"\n3 b / ub', "b retention=60")
+    play = done('1 a / ua\n2 post / "say sorry"\n3 b / ub', "b retention=95")
     found = undo_plan(play.saga, now=61.0)
     assert {step.step_id: step.obstacle for step in found.steps} == {
         1: "",
