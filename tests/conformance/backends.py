@@ -1,12 +1,29 @@
-"""The stores under test: how each is opened, and how its writer is robbed of its place."""
+"""The stores under test: how each is opened, and how its writer is robbed of its place.
+
+To put another store through the suite, write a ``Backend`` for it and enter what opens one in
+``BACKENDS``; every test of this folder then runs on it, and ``-k NAME`` runs it alone. What opens
+it is a context manager, given the test's request and an empty directory: a backend that lives in a
+server takes the server from a fixture (``request.getfixturevalue``), uses a prefix of its own in
+it, and removes what is below the prefix on the way out.
+
+``LOCAL_BACKENDS`` are those that are a place of this machine. What only they can promise is in
+``test_local_stores.py``.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 from typing import Protocol
+
+import pytest
 
 from fsm_saga.ports import Store
 from fsm_saga.stores.memory import forget_memory
@@ -15,7 +32,7 @@ from fsm_saga.stores.sqlite_lock import lock_path_of
 
 
 class Backend(Protocol):
-    """One place that stores of one kind can be opened at, again and again."""
+    """One place that stores of one kind can be opened at, again and again; empty at first."""
 
     def writer(self) -> AbstractAsyncContextManager[Store]:
         """Open it for writing."""
@@ -26,15 +43,12 @@ class Backend(Protocol):
     def usurper(self) -> AbstractAsyncContextManager[Store]:
         """Open it for writing although its writer lives, as a failing lock would allow."""
 
-    def forget(self) -> None:
-        """Clean up."""
-
 
 class MemoryBackend:
     """A named memory."""
 
-    def __init__(self, directory: Path) -> None:
-        self._name = str(directory)
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def writer(self) -> AbstractAsyncContextManager[Store]:
         return open_store(f"memory://{self._name}")
@@ -44,9 +58,6 @@ class MemoryBackend:
 
     def usurper(self) -> AbstractAsyncContextManager[Store]:
         return self.writer()  # nothing locks a memory
-
-    def forget(self) -> None:
-        forget_memory(self._name)
 
 
 class SqliteBackend:
@@ -67,8 +78,23 @@ class SqliteBackend:
         async with self.writer() as store:
             yield store
 
-    def forget(self) -> None:
-        """Leave the file to pytest's temporary directory."""
+
+Opener = Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Backend]]
 
 
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"memory": MemoryBackend, "sqlite": SqliteBackend}
+@contextmanager
+def open_memory(_request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend]:
+    """Give a memory that is forgotten afterwards."""
+    name = str(directory)
+    yield MemoryBackend(name)
+    forget_memory(name)
+
+
+@contextmanager
+def open_sqlite(_request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend]:
+    """Give a file in pytest's temporary directory, which is left to pytest."""
+    yield SqliteBackend(directory)
+
+
+LOCAL_BACKENDS: Mapping[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite}
+BACKENDS: Mapping[str, Opener] = {**LOCAL_BACKENDS}
