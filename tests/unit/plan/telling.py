@@ -1,0 +1,120 @@
+"""What a planner is told of each bad plan: ``python -m tests.unit.plan.telling`` writes it down.
+
+A planner mends its plan by these sentences, and a person reads them; so a change of one is looked
+at. The plans are those of the corpus, and a few more that reach a sentence of their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsm_saga.core.contract import ToolFacts
+from fsm_saga.errors import PlanError
+from fsm_saga.plan.lint import read_plan
+from tests.corpus.test_plan_corpus import CASES, SEARCH, Case, catalogue, plan_text, searches
+
+RECORDED = Path(__file__).with_name("telling.txt")
+# Long plans make long sentences: their ends are cut by rules that have tests of their own.
+LENGTH_MAX = 400
+
+
+TOOLS = {
+    "bare": ToolFacts(name="bare", params_schema={"type": "object", "additionalProperties": False}),
+    "listing": ToolFacts(
+        name="listing",
+        output_schema={
+            "type": "array",
+            "prefixItems": [{"type": "object", "properties": {"a": {"type": "integer"}}}],
+            "items": False,
+        },
+    ),
+    "pairs": ToolFacts(
+        name="pairs", output_schema={"type": "array", "items": {"type": ["string", "null"]}}
+    ),
+}
+USE: dict[str, Any] = {"step_id": 2, "tool": "bare", "params": {}, "depends_on": [1]}
+
+
+def _uses(tool: str, path: str) -> str:
+    first = {"step_id": 1, "tool": tool, "params": {}}
+    second = {"step_id": 2, "tool": "anything", "params": {"x": f"$output.step_1.{path}"}}
+    return plan_text(steps=[first, second])
+
+
+def _ring(size: int) -> str:
+    steps = searches(size)
+    steps[0] = steps[0] | {"depends_on": [size - 1]}
+    return plan_text(steps=steps)
+
+
+MORE = (
+    Case(
+        "X-no-params-at-all", plan_text(steps=[USE | {"depends_on": None, "params": {"a": 1}}]), ()
+    ),
+    Case("X-list-by-name", _uses("listing", "first"), ()),
+    Case("X-list-deeper", _uses("listing", "0.a.b"), ()),
+    Case("X-list-inside", _uses("pairs", "7.b"), ()),
+    Case("X-list-inside-by-name", _uses("pairs", "b"), ()),
+    Case("X-ring-11", _ring(11), ()),
+    Case("X-ring-12", _ring(12), ()),
+    Case("X-ring-13", _ring(13), ()),
+    Case(
+        "X-input-deep",
+        plan_text(
+            inputs={"x": {"rooms": [{"id": 1}]}},
+            steps=[SEARCH | {"params": {"city": "$input.x.rooms.0.name"}}],
+        ),
+        (),
+    ),
+    Case(
+        "X-input-index",
+        plan_text(
+            inputs={"x": [1, 2]},
+            steps=[SEARCH | {"params": {"city": f"$input.x.{at}"}} for at in ("2",)],
+        ),
+        (),
+    ),
+    Case("X-task-id", plan_text(task_id="$a"), ()),
+    Case("X-step-id", plan_text(steps=[SEARCH | {"step_id": "$a"}]), ()),
+)
+
+
+def told(case: Case) -> str:
+    """Return all that is said of one plan."""
+    try:
+        read_plan(case.text, {**catalogue(), **TOOLS}, allowed=case.allowed)
+    except PlanError as error:
+        lines = [
+            f"{problem.code} {problem.pointer}\n  {problem.message}\n  {problem.hint}"
+            for problem in error.problems
+        ]
+        return "\n".join(line[:LENGTH_MAX].encode("ascii", "replace").decode() for line in lines)
+    return "ok"
+
+
+def groups() -> Iterator[tuple[str, list[Case]]]:
+    """Yield the cases by the first words of their names."""
+    cases = sorted((*CASES, *MORE), key=lambda case: case.name)
+    for key, found in itertools.groupby(cases, lambda case: "-".join(case.name.split("-")[:2])):
+        yield key, list(found)
+
+
+def recorded() -> dict[str, str]:
+    """Return what was written down, by the name of the plan."""
+    parts = RECORDED.read_text("utf-8").split("\n=== ")[1:]
+    return {name: text.rstrip("\n") for name, _, text in (part.partition("\n") for part in parts)}
+
+
+def main() -> int:
+    """Write down what is said now."""
+    text = "".join(f"\n=== {case.name}\n{told(case)}\n" for _, found in groups() for case in found)
+    RECORDED.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
