@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 from fsm_saga.bench.machine_facts import machine_facts
+from tests.evidence.faults_page import PAGE as FAULTS_PAGE
+from tests.evidence.faults_page import render_faults
 from tests.evidence.figure import Figure
 from tests.evidence.figures import FIGURES, figure_named
 from tests.evidence.page import duration, render_page
@@ -51,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = {name: result for name, result in results.items() if name in known}
     write_results(results)
     PAGE.write_text(render_page(FIGURES, results), encoding="utf-8")
+    FAULTS_PAGE.write_text(render_faults(), encoding="utf-8")
     if not (names or asked.take or asked.taken_from or asked.render):
         for figure in FIGURES:
             made = results.get(figure.name, {}).get("at", "not yet")
@@ -95,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="Run nothing: take the results, or those of the names, from another evidence.json.",
     )
-    parser.add_argument("--render", action="store_true", help="Only write the page.")
+    parser.add_argument("--render", action="store_true", help="Only write the pages.")
     parser.add_argument(
         "--take",
         nargs=3,

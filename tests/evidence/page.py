@@ -105,6 +105,11 @@ def duration(seconds: float) -> str:
 def _unmodelled(figures: Sequence[Figure]) -> Iterator[str]:
     yield "## What is not modelled"
     yield ""
+    yield (
+        "Which of the faults that this project set out to survive are tried, by what, and which "
+        "are not: [faults.md](faults.md), row by row."
+    )
+    yield ""
     yield "What the engine does not promise, as `DESIGN.md` has it:"
     yield ""
     yield from (f"- {limit}" for limit in engine_limits())

@@ -181,6 +181,7 @@ def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         command, "write_results", lambda found: results_module.write_results(found, results)
     )
     monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "FAULTS_PAGE", tmp_path / "faults.md")
     return tmp_path
 
 

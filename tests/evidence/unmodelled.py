@@ -13,9 +13,16 @@ _EVIDENCE_LIMITS = (
     "Malice inside the process: a tool is code that we run, and it can do what the process can.",
     "Someone who writes to the store's file: checksums find damage, not forgery.",
     "A machine that computes wrongly: memory or a processor that lies.",
-    "A disk that says that it wrote and did not, beyond what a power cut loses.",
+    "A disk that says that it wrote and did not: a power cut with one is a control that must fail.",
     "Tools that do not keep what they declare; trying them can only catch some of that.",
-    "Several coordinators on several machines: one process writes, and its lock is local.",
+    "A cluster as the store: the leases of several coordinators are played in the simulation, and "
+    "no figure has real ones in it; on SQLite one process writes, and its lock is local.",
+    "Clocks that run at different rates or stand still: ours differ by a skew, and jump.",
+    "A network between a coordinator and its tools: they are functions in its process, and what "
+    "they reach over a network is their own.",
+    "Another version of the engine before or after: there is one so far.",
+    "Three faults at chosen places together: singles and pairs are all tried, more are drawn.",
+    "Memory, open files or processor time that run out, beyond full disks and hung threads.",
     "Windows and macOS: everything here ran on Linux.",
     "Other versions of Python and SQLite than those named beside each figure.",
     "Plans that are sound and unwise: no check knows what is good for the planner's user.",
