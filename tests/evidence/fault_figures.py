@@ -158,9 +158,9 @@ FAULT_FIGURES: tuple[Figure, ...] = (
             "The store is the one in memory, which is never wrong by itself.",
         ),
         rows={
-            "runs with one fault, all there are": "singles",
             "runs with two faults": "pairs",
             "of so many that there are": "pairs_all",
+            "runs with one fault, all that there are": "singles",
             "runs in which something did not hold": "wrong_runs",
             "plans": "plans",
             "runs per minute": "runs_per_minute",
