@@ -266,10 +266,10 @@ class Seat(Protocol):
                 ``roster`` tells so, and the next campaign returns that term.
         """
 
-    def store(self, term: Term) -> Store:
-        """Return the store as the shard's leader writes it.
+    def store(self, *terms: Term) -> Store:
+        """Return the store as the leader of these shards writes it.
 
-        ``heads`` of unfinished sagas and ``pending_commands`` are the shard's own; ``load`` and
+        ``heads`` of unfinished sagas and ``pending_commands`` are those shards' own; ``load`` and
         ``head`` are of any saga. Closing it closes nothing that others use.
         """
 

@@ -122,7 +122,7 @@ class Node:
         try:
             while not (self._stopping.is_set() or lost.done()):
                 # What is asked of the store must not outlast the lease unnoticed.
-                await _first_of(self._look(seat), _done(lost), self._stopping.wait())
+                await _first_of(self._try_to_look(seat), _done(lost), self._stopping.wait())
                 await _first_of(seat.wait_change(LOOK_S), _done(lost), self._stopping.wait())
             if lost.done():
                 logger.warning("member %r has lost its lease and steps down", self.member.name)
@@ -143,6 +143,14 @@ class Node:
         except StoreError as error:
             logger.info("the seat ends with its lease: %s", error)
 
+    async def _try_to_look(self, seat: Seat) -> None:
+        """Look; a store that fails for a moment is no reason to stop what runs: the lease is."""
+        try:
+            await self._look(seat)
+        except StoreError as error:
+            logger.warning("the roster cannot be seen or changed now: %s", error)
+            await asyncio.sleep(REJOIN_S)
+
     async def _look(self, seat: Seat) -> None:
         """Bring what is led in line with the roster."""
         roster = await seat.roster()
@@ -152,6 +160,10 @@ class Node:
             if member_id == seat.member_id
         }
         await self._release(self._to_release(seat, roster, mine))
+        for held in roster.leaders.values():
+            if held.member_id == seat.member_id and held.shard not in mine | self.led.keys():
+                # Won by a campaign whose answer was lost, for a shard that is another's by now.
+                await seat.resign(Term(shard=held.shard, epoch=held.epoch))
         now = asyncio.get_running_loop().time()
         for shard in sorted(mine - self.led.keys()):
             leader = roster.leaders.get(shard)

@@ -24,7 +24,7 @@ from fsm_saga.ports import (
     Term,
 )
 from fsm_saga.stores.memory import Memory, MemoryStore
-from fsm_saga.stores.refusals import read_only
+from fsm_saga.stores.refusals import no_command
 from fsm_saga.stores.sharding import SHARDS_DEFAULT, shard_of
 
 
@@ -136,9 +136,9 @@ class MemorySeat:
         is_mine = leader.member_id == self._member_id
         return Term(shard=shard, epoch=leader.epoch) if is_mine else None
 
-    def store(self, term: Term) -> Store:
+    def store(self, *terms: Term) -> Store:
         """See ``Seat.store``."""
-        return _ShardStore(self._cluster, term)
+        return _MemoryWriter(self._cluster, terms)
 
     async def resign(self, term: Term) -> None:
         """See ``Seat.resign``."""
@@ -172,30 +172,12 @@ class MemorySeat:
             )
 
 
-class _ShardStore(MemoryStore):
-    """One shard as its leader writes it; journals and heads of all the others can be read."""
-
-    def __init__(self, cluster: MemoryCluster, term: Term) -> None:
-        super().__init__(cluster.url, cluster.memories[term.shard], epoch=term.epoch)
-        self._reader = cluster.reader
-
-    async def load(self, saga_id: str) -> tuple[Record, ...] | None:
-        """See ``Store.load``."""
-        self._check_open()
-        return await self._reader.load(saga_id)
-
-    async def head(self, saga_id: str) -> Head | None:
-        """See ``Store.head``."""
-        self._check_open()
-        return await self._reader.head(saga_id)
-
-
 class _MemoryReader:
     """Every shard as readers see it."""
 
     def __init__(self, cluster: MemoryCluster) -> None:
         self._cluster = cluster
-        self._stores = [MemoryStore(cluster.url, memory, epoch=0) for memory in cluster.memories]
+        self._shards = [MemoryStore(cluster.url, memory, epoch=0) for memory in cluster.memories]
 
     @property
     def url(self) -> str:
@@ -204,12 +186,12 @@ class _MemoryReader:
 
     @property
     def epoch(self) -> int:
-        """0: it is no writer."""
+        """The newest of its terms' epochs, 0 for a reader."""
         return 0
 
     async def append(self, append: Append) -> None:
-        """Refuse: see ``Store.append``."""
-        raise read_only(self.url, f"An append to saga {append.saga_id!r}")
+        """See ``Store.append``."""
+        await self._of(append.saga_id).append(append)
 
     async def load(self, saga_id: str) -> tuple[Record, ...] | None:
         """See ``Store.load``."""
@@ -225,7 +207,7 @@ class _MemoryReader:
         """See ``Store.heads``."""
         found = [
             (-saga.number, saga.head)
-            for memory in self._cluster.memories
+            for memory in (self._own_memories() if only_unfinished else self._cluster.memories)
             for saga in memory.sagas.values()
             if not (only_unfinished and saga.head.is_final)
         ]
@@ -233,8 +215,8 @@ class _MemoryReader:
         return heads if limit is None else heads[: max(limit, 0)]
 
     async def remove(self, saga_id: str) -> None:
-        """Refuse: see ``Store.remove``."""
-        raise read_only(self.url, f"Removing saga {saga_id!r}")
+        """See ``Store.remove``."""
+        await self._of(saga_id).remove(saga_id)
 
     async def post_command(self, command: Command) -> int:
         """See ``Store.post_command``."""
@@ -242,17 +224,26 @@ class _MemoryReader:
 
     async def pending_commands(self) -> Sequence[Command]:
         """See ``Store.pending_commands``."""
-        found = [command for store in self._stores for command in await store.pending_commands()]
+        found = [
+            command
+            for memory in self._own_memories()
+            for command in memory.commands.values()
+            if command.answer is None
+        ]
         return sorted(found, key=lambda command: command.number)
 
     async def answer_command(self, number: int, answer: Mapping[str, Any]) -> None:
-        """Refuse: see ``Store.answer_command``."""
-        raise read_only(self.url, f"Answering command {number}")
+        """See ``Store.answer_command``."""
+        for shard in self._shards:
+            if number in shard.memory.commands:
+                await shard.answer_command(number, answer)
+                return
+        raise no_command(number)
 
     async def command_answer(self, number: int) -> Mapping[str, Any] | None:
         """See ``Store.command_answer``."""
-        for store in self._stores:
-            answer = await store.command_answer(number)
+        for shard in self._shards:
+            answer = await shard.command_answer(number)
             if answer is not None:
                 return answer
         return None
@@ -264,5 +255,27 @@ class _MemoryReader:
     async def close(self) -> None:
         """Do nothing: the cluster holds what there is to close."""
 
+    def _own_memories(self) -> Sequence[Memory]:
+        return self._cluster.memories
+
     def _of(self, saga_id: str) -> MemoryStore:
-        return self._stores[shard_of(saga_id, self._cluster.shards)]
+        return self._shards[shard_of(saga_id, self._cluster.shards)]
+
+
+class _MemoryWriter(_MemoryReader):
+    """Some shards as their leader writes them; the others can be read."""
+
+    def __init__(self, cluster: MemoryCluster, terms: Sequence[Term]) -> None:
+        super().__init__(cluster)
+        self._terms = terms
+        for term in terms:
+            memory = cluster.memories[term.shard]
+            self._shards[term.shard] = MemoryStore(cluster.url, memory, epoch=term.epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The newest of its terms' epochs."""
+        return max((term.epoch for term in self._terms), default=0)
+
+    def _own_memories(self) -> Sequence[Memory]:
+        return [self._cluster.memories[term.shard] for term in self._terms]

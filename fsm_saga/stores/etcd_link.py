@@ -1,0 +1,185 @@
+"""The connection that all views of one store in etcd share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from fsm_saga.errors import StoreError, StoreUnavailableError
+from fsm_saga.etcd.batch import Batcher
+from fsm_saga.etcd.data import Range, RangeResult, Txn, TxnResult, WatchRequest
+from fsm_saga.etcd.errors import (
+    EtcdError,
+    EtcdUnavailableError,
+    NoSpaceError,
+    OverloadedError,
+    UnauthenticatedError,
+    UnknownOutcomeError,
+)
+from fsm_saga.etcd.transport import EtcdTransport
+from fsm_saga.etcd.watch import Watch
+from fsm_saga.stores.etcd_layout import Layout, interval, shard_in
+
+logger = logging.getLogger("fsm_saga.stores")
+
+VALUE_BYTES_MAX = 1024 * 1024
+"""The largest value; etcd takes 1.5 MiB for a whole request by default."""
+WATCH_AGAIN_S = 1.0
+LOOK_AGAIN_S = 5.0
+"""A watch is a hint: what it failed to tell is found this late at most."""
+
+_TRANSIENT = (
+    EtcdUnavailableError,
+    OverloadedError,
+    UnauthenticatedError,
+    UnknownOutcomeError,
+)
+
+
+class EtcdLink:
+    """Reads and writes for the views of one store, and what they know of each other.
+
+    Attributes:
+        url: The URL without a password.
+        transport: The client.
+        layout: The store's keys.
+        shards: The number of shards.
+    """
+
+    value_bytes_max = VALUE_BYTES_MAX
+
+    def __init__(
+        self,
+        url: str,
+        transport: EtcdTransport,
+        batcher: Batcher,
+        layout: Layout,
+        *,
+        shards: int,
+    ) -> None:
+        self.url = url
+        self.transport = transport
+        self.layout = layout
+        self.shards = shards
+        self._batcher = batcher
+        self._marks_seen = dict.fromkeys(range(shards), 0)
+        self._looked_at: dict[int, float] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    async def read(self, request: Range) -> RangeResult:
+        """Read keys.
+
+        Raises:
+            StoreUnavailableError: Etcd does not answer.
+            StoreError: It refused.
+        """
+        try:
+            return await self.transport.range(request)
+        except EtcdError as error:
+            raise self.failed("reading", error) from error
+
+    async def read_txn(self, request: Txn) -> TxnResult:
+        """Read several keys as of one moment; the transaction must write nothing.
+
+        Raises:
+            StoreUnavailableError: Etcd does not answer.
+            StoreError: It refused.
+        """
+        return await self.write_alone(request)
+
+    async def write(self, request: Txn) -> TxnResult:
+        """Compare and write, together with what else is to be written now.
+
+        Raises:
+            StoreUnavailableError: It may be written or not: read back before anything else.
+            StoreError: It was refused for certain.
+        """
+        try:
+            return await self._batcher.submit(request)
+        except EtcdError as error:
+            raise self.failed("writing", error) from error
+
+    async def write_alone(self, request: Txn) -> TxnResult:
+        """Compare and write what cannot share a commit, for example deletions of intervals.
+
+        Raises:
+            StoreUnavailableError: It may be written or not: read back before anything else.
+            StoreError: It was refused for certain.
+        """
+        try:
+            return await self.transport.txn(request)
+        except EtcdError as error:
+            raise self.failed("writing", error) from error
+
+    def failed(self, doing: str, error: EtcdError) -> StoreError:
+        """Return the store's error for one of the client's."""
+        if isinstance(error, NoSpaceError):
+            return StoreUnavailableError(
+                f"Store {self.url!r} failed while {doing}: etcd's space quota is reached, so it "
+                "takes no more writes. Nothing that was acknowledged is lost. Compact and "
+                "defragment each member, then disarm the alarm (`etcdctl alarm disarm`); "
+                "coordinators go on by themselves after that.",
+                reason="no space",
+            )
+        if isinstance(error, _TRANSIENT):
+            return StoreUnavailableError(
+                f"Store {self.url!r} failed while {doing}: {error.message} What was being written "
+                "may or may not be there: read back first.",
+                reason=error.message,
+            )
+        return StoreError(f"Store {self.url!r} refused while {doing}: {error.message}")
+
+    # --- commands that came in ------------------------------------------------------------------
+
+    def may_be_pending(self, shard: int) -> bool:
+        """Return False if nothing has come in since the last look, as far as the watch can tell.
+
+        Every now and then it is True all the same, for watches can fail in silence.
+        """
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch_marks(), name="watch for commands")
+        looked_at = self._looked_at.get(shard)
+        return looked_at is None or _now() - looked_at > LOOK_AGAIN_S
+
+    def pending_seen(self, shard: int) -> int:
+        """Return a number that is another one once something has come in."""
+        return self._marks_seen[shard]
+
+    def none_pending(self, shard: int, seen: int) -> None:
+        """Take note that a look found nothing, unless something came in since ``seen``."""
+        if self._marks_seen[shard] == seen:
+            self._looked_at[shard] = _now()
+
+    async def _watch_marks(self) -> None:
+        """Forget the last look at a shard whenever a command comes in for it."""
+        key, end = interval(self.layout.all_pending)
+        while True:
+            try:
+                async with Watch(self.transport, WatchRequest(key=key, range_end=end)) as watch:
+                    await watch.start()
+                    # What came in before the watch began is found by looking.
+                    self._looked_at.clear()
+                    async for answer in watch:
+                        for event in answer.events:
+                            self._notice(shard_in(event.kv.key))
+            except EtcdError as error:
+                logger.info("the watch for commands begins anew: %s", error)
+            self._looked_at.clear()
+            await asyncio.sleep(WATCH_AGAIN_S)
+
+    def _notice(self, shard: int) -> None:
+        if shard in self._marks_seen:
+            self._marks_seen[shard] += 1
+            self._looked_at.pop(shard, None)
+
+    async def close(self) -> None:
+        """Stop watching. Who made the connection closes it."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
