@@ -19,9 +19,11 @@ from fsm_saga.cli.driving import (
 from fsm_saga.cli.options import (
     STORE,
     AsJson,
+    CertificateFolder,
     StoreUrl,
     ToolSpecs,
     load_all,
+    read_certificates,
     store_is_missing,
     tool_specs,
 )
@@ -31,6 +33,7 @@ from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import headline, print_saga
 from fsm_saga.drawing.plain import plain_text
 from fsm_saga.service.view import SagaView
+from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.python import Tool
 
 Skipped = Mapping[str, str]
@@ -45,25 +48,29 @@ Skipped = Mapping[str, str]
 def resume(
     tools: ToolSpecs = None,
     store: StoreUrl = STORE,
+    certificates: CertificateFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Finish every saga that is unfinished in the store, after a crash for example.
 
     Also carries out decisions that were left in the store. A saga whose tools are not given, or
-    whose journal is damaged, is named and left alone.
+    whose journal is damaged, is named and left alone. What is under way goes on as it began;
+    steps that were left to be appended are refused if they lean on a promise that a certificate
+    found broken.
 
     Exit codes: 3 if a person is asked or a saga was left alone, else 1 if one FAILED, else 0; 75 if
     the store failed meanwhile: nothing acknowledged is lost, the same again goes on.
     """
     specs = tool_specs(tools)
     loaded = load_all(specs)
+    known = read_certificates(certificates)
     views: list[SagaView] = []
     skipped: Skipped = {}
     if not store_is_missing(store):
         stopped = stopped_text(store=store, tools=specs)
         with open_progress(as_json=as_json) as progress:
             views, skipped = run_async(
-                _resume(store, loaded, specs, progress), when_stopped=stopped
+                _resume(store, loaded, specs, progress, known), when_stopped=stopped
             )
     if as_json:
         print_json({"resumed": heads_of(views), "skipped": dict(skipped)})
@@ -73,9 +80,15 @@ def resume(
 
 
 async def _resume(
-    store: str, tools: Sequence[Tool[..., Any]], specs: Sequence[str], progress: Progress
+    store: str,
+    tools: Sequence[Tool[..., Any]],
+    specs: Sequence[str],
+    progress: Progress,
+    certificates: Certificates | None,
 ) -> tuple[list[SagaView], Skipped]:
-    async with open_engine(store, tools=tools, specs=specs, progress=progress) as engine:
+    async with open_engine(
+        store, tools=tools, specs=specs, progress=progress, certificates=certificates
+    ) as engine:
         views = await wait_for_rest(engine, await engine.resume())
         return views, dict(engine.skipped)
 
