@@ -202,9 +202,9 @@ class GroupCommit:
             return
         except FsmSagaError as error:
             outcomes = [outcome or error for outcome in outcomes]
-        except BaseException as error:
+        except BaseException as error:  # raised again, once nobody is left waiting
             self._writer.abandon()  # whatever it had begun
-            _settle(batch, [_bug(error)] * len(batch))  # nobody is left waiting
+            _settle(batch, [_bug(error)] * len(batch))
             raise
         _settle(batch, outcomes)
 

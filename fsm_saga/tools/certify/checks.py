@@ -372,31 +372,14 @@ UNDO_CHECKS = (
     Listed("undo-twice", Promise.UNDO, "A repeated undo undoes once", watch_undo_twice),
     Listed("late-copy", Promise.DEDUPE, "What was undone does not come back", watch_late_copy),
 )
-FENCE_CHECKS = (
-    Listed(
-        "undo-first",
-        Promise.FENCED,
-        "An undo may come first",
-        watch_undo_first,
-    ),
-)
+FENCE_CHECKS = (Listed("undo-first", Promise.FENCED, "An undo may come first", watch_undo_first),)
 STATUS_CHECKS = (
     Listed("status", Promise.CHECK, "The check tells the truth", watch_status),
-    Listed(
-        "status-fences",
-        Promise.CHECK_FENCES,
-        "Absent stays absent",
-        watch_status_fences,
-    ),
+    Listed("status-fences", Promise.CHECK_FENCES, "Absent stays absent", watch_status_fences),
 )
 TIME_CHECKS = (
     Listed("deadline", Promise.DEADLINE, "A call after its time is refused", watch_deadline),
-    Listed(
-        "retention",
-        Promise.RETENTION,
-        "Calls are remembered",
-        watch_retention,
-    ),
+    Listed("retention", Promise.RETENTION, "Calls are remembered", watch_retention),
 )
 READING_CHECKS = (Listed("reading", Promise.READ_ONLY, "Nothing changes", watch_reading),)
 OUTPUT_CHECKS = (

@@ -146,7 +146,7 @@ class AsyncFence(FenceRules):
             call, session = await self._entered(passage, connection)
             try:
                 yield call
-            except BaseException as error:
+            except BaseException as error:  # boundary: the tool's block; raised again
                 if call.is_first:
                     await _run(connection, passage.fail, session, error)
                 raise

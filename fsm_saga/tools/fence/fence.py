@@ -288,7 +288,7 @@ class Fence(FenceRules):
             call = self._entered(passage, session)
             try:
                 yield call
-            except BaseException as error:
+            except BaseException as error:  # boundary: the tool's block; raised again
                 if call.is_first:
                     passage.fail(session, error)
                 raise

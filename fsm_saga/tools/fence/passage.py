@@ -390,7 +390,7 @@ def _or_doubt(session: Session, what: str) -> Iterator[None]:
         ):
             raise retry_later(what, error) from error
         raise OutcomeUnknown(f"{what}: {error_line(error)}") from error
-    except BaseException:
+    except BaseException:  # an interrupt: no transaction stays open
         _roll_back(session)
         raise
 
