@@ -162,3 +162,14 @@ def test_the_order_does_not_depend_on_how_edges_are_listed() -> None:
     assert graph_of(needs).order == graph_of(tuple(needs)).order
     smallest_first = list(nx.lexicographical_topological_sort(as_networkx(needs)))
     assert list(graph_of(needs).order) == smallest_first
+
+
+def test_of_several_circles_in_a_knot_a_shortest_is_told() -> None:
+    # From 0 there are circles over 1, 2 and 3, and over 4; the listing begins with the long one.
+    needs = ((3, 4), (0,), (1,), (2,), (0,))
+    assert graph_of(needs).cycles == ((0, 4),)
+
+
+def test_a_knot_whose_steps_are_listed_late_is_told_from_its_lowest_step() -> None:
+    needs = ((), (), (4,), (2,), (3,))
+    assert graph_of(needs).cycles == ((2, 4, 3),)

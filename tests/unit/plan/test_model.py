@@ -301,3 +301,42 @@ def test_reading_functions_return_problems_instead_of_raising_them() -> None:
     calls, problems = calls_of_reading(read_value({"calls": [{"tool": "x", "parms": {}}]}))
     assert calls is None
     assert [problem.hint for problem in problems] == ["Did you mean 'params'?"]
+
+
+def test_the_schema_for_planners_says_how_many_steps_there_may_be() -> None:
+    schema = Plan.json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    steps = schema["properties"]["steps"]
+    assert (steps["minItems"], steps["maxItems"]) == (1, Limits().step_max)
+
+
+def test_the_schema_for_planners_spares_them_titles_and_null_defaults() -> None:
+    def keys_of(part: Any) -> list[tuple[str, Any]]:
+        if isinstance(part, list):
+            return [pair for each in part for pair in keys_of(each)]
+        if not isinstance(part, dict):
+            return []
+        return [*part.items(), *(pair for each in part.values() for pair in keys_of(each))]
+
+    found = keys_of(Plan.json_schema())
+    assert not [value for key, value in found if key == "title"]
+    defaults = [value for key, value in found if key == "default"]
+    assert None not in defaults
+    assert defaults, "defaults that say something are kept"
+
+
+def test_a_bad_task_id_is_told_like_one_in_a_plan() -> None:
+    for bad in ("", "a/b", "a" * 200, 7):
+        with pytest.raises(PlanError) as alone:
+            Plan.check_task_id(bad)  # type: ignore[arg-type]
+        with pytest.raises(PlanError) as within:
+            Plan.of({"task_id": bad, "steps": [step()]})
+        assert tuple(alone.value.problems) == tuple(within.value.problems)
+
+
+def test_a_plain_copy_is_deep_only_if_it_is_asked_to_be() -> None:
+    made = plan(step(params={"a": [1]}))
+    assert made.model_copy().steps is made.steps
+    deep = made.model_copy(deep=True)
+    assert deep == made
+    assert deep.steps[0].params["a"] is not made.steps[0].params["a"]

@@ -9,6 +9,7 @@ from fsm_saga.core.contract import ToolFacts
 from fsm_saga.plan.problems import Near, Path
 from fsm_saga.plan.schemas import (
     lacks,
+    output_is_single,
     output_properties,
     params_mismatches,
     required_params,
@@ -279,3 +280,28 @@ def test_the_fields_of_an_output_are_known_if_it_is_an_object() -> None:
     assert output_properties(tool("t", output=through)) == frozenset({"b"})
     cut = {"$ref": "#/$defs/A/b/c", "$defs": {"A": {"b": 7}}}
     assert output_properties(tool("t", output=cut)) is None
+
+
+@pytest.mark.parametrize("kind", ["string", "integer", "number", "boolean"])
+def test_a_plain_value_is_a_single_output(kind: str) -> None:
+    assert output_is_single(tool("t", output={"type": kind}))
+    referred = {"$ref": "#/$defs/a", "$defs": {"a": {"type": kind}}}
+    assert output_is_single(tool("t", output=referred))
+
+
+@pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, {"type": "array"}])
+def test_what_has_parts_or_is_not_declared_is_no_single_output(
+    schema: dict[str, Any] | None,
+) -> None:
+    assert not output_is_single(tool("t", output=schema))
+
+
+def test_a_list_is_looked_into_by_position() -> None:
+    one = {"type": "object", "properties": {"a": TEXT}, "additionalProperties": False}
+    listed = tool("t", output={"type": "array", "prefixItems": [one], "items": one})
+    assert lacks(listed, ("0", "a")) is None
+    assert lacks(listed, ("0", "b")) == "it has no 'b'; it has 'a'"
+    assert lacks(listed, ("123456789012", "b")) == "it has no 'b'; it has 'a'"
+    anything = tool("t", output={"type": "array"})
+    assert lacks(anything, ("5", "b")) is None
+    assert lacks(tool("t", output={"type": "array", "items": False}), ("0", "a")) is None
