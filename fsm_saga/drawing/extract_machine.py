@@ -105,7 +105,7 @@ def saga_machine_picture(
         rows,
         bundles,
         title=f"The saga machine of {_steps(step_count, table)}{where}",
-        notes=tuple(_notes()),
+        notes=tuple(_notes(with_guards=step_count <= GUARDS_SHOWN_STEP_MAX)),
     )
 
 
@@ -115,9 +115,11 @@ def _steps(step_count: int, table: Table) -> str:
     return f"a plan of {step_count} step{'s' if step_count != 1 else ''}"
 
 
-def _notes() -> Iterator[str]:
+def _notes(*, with_guards: bool) -> Iterator[str]:
     yield "EXECUTING(n): n-1 steps have succeeded, the n-th success is awaited."
     yield "COMPENSATING(k): the effects of k steps are, or may be, in the world."
+    brackets = " [In brackets]: what must hold for it." if with_guards else ""
+    yield f"blue: forward; red: what goes wrong; dashed: the way back; dotted: a person.{brackets}"
 
 
 # --- states ---------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from fsm_saga.core.states import Direction, Phase, SagaState
 from fsm_saga.drawing.extract_dag import GOAL_COLUMNS, SAGA_ID_COLUMNS
 from fsm_saga.drawing.picture import NodeRole, Picture
 from fsm_saga.drawing.plain import plain_text, shorten
+from fsm_saga.drawing.timeline_fold import folded
 from fsm_saga.drawing.timeline_layout import Chart, Lane, lay_out
 
 ASKED = -1
@@ -136,12 +137,13 @@ def timeline_picture(program: Program, records: Sequence[Record]) -> Picture:
     """Return the picture of a journal.
 
     Node ids are ``saga-<n>``, ``asked-<n>`` and ``step-<index>-<n>``, counted within the lane.
-    Steps that no record speaks of have no lane; how many they are is said below.
+    Steps that no record speaks of have no lane; how many they are is said below. Attempts in a row
+    that came to the same are one box.
     """
     reader = _Reader(program)
     for record in records:
         reader.read(record)
-    return lay_out(reader.chart())
+    return lay_out(folded(reader.chart()))
 
 
 class _Reader:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from fsm_saga.drawing.picture import (
@@ -29,13 +29,16 @@ from fsm_saga.drawing.picture import (
 from fsm_saga.drawing.plain import display_width, shorten
 from fsm_saga.drawing.theme import EDGE_FONT_SIZE, NODE_FONT_SIZE, NODE_LOOKS
 
-COLUMN_WIDTH = 100.0
+COLUMN_WIDTH_MIN = 34.0
+BOX_WIDTH_MAX = 160.0
+"""No column is widened beyond it for the sake of a long name; the name is cut then."""
+BOX_PADDING = 8.0
+CAPITAL_EXTRA = 0.25
 LANE_HEIGHT = 44.0
 BOX_HEIGHT = 32.0
 BOX_GAP = 3.0
 AXIS_HEIGHT = 18.0
-HEADING_COLUMNS = 26
-HEADING_WIDTH = HEADING_COLUMNS * NODE_FONT_SIZE * 0.58 + 12
+HEADING_COLUMNS = 44
 CHAR_WIDTH = EDGE_FONT_SIZE * 0.6
 TOOLTIP_COLUMNS = 300
 COLUMNS_AT_START = 40
@@ -113,13 +116,14 @@ def lay_out(chart: Chart) -> Picture:
     """Return the chart as a laid-out picture."""
     count = len(chart.moments)
     columns = _Columns(count)
+    grid = _Grid(chart, columns)
     nodes: list[Node] = []
     edges: list[Edge] = []
     clusters: list[Cluster] = []
-    width = HEADING_WIDTH + columns.shown * COLUMN_WIDTH + BOX_GAP
+    width = grid.x(columns.shown) + BOX_GAP
     for row, lane in enumerate(chart.lanes):
         y = AXIS_HEIGHT + (row + 0.5) * LANE_HEIGHT
-        lane_nodes = [_heading(lane, y), *_boxes(lane, y, columns)]
+        lane_nodes = [_heading(lane, y, grid), *_boxes(lane, y, columns, grid)]
         nodes += lane_nodes
         edges += _gaps(lane_nodes[1:])
         clusters.append(
@@ -131,7 +135,7 @@ def lay_out(chart: Chart) -> Picture:
                 frame=Frame(width / 2, y, width, LANE_HEIGHT),
             )
         )
-    nodes += _axis(chart.moments, columns)
+    nodes += _axis(chart.moments, columns, grid)
     return Picture(
         title=chart.title,
         nodes=tuple(nodes),
@@ -156,39 +160,89 @@ class _Columns:
         return max(column - self.left_out + 1, COLUMNS_AT_START)
 
 
-def _x(place: float) -> float:
-    return HEADING_WIDTH + place * COLUMN_WIDTH
+class _Grid:
+    """How wide the headings are, and each column: as wide as what stands in it."""
+
+    def __init__(self, chart: Chart, columns: _Columns) -> None:
+        longest = max((display_width(lane.heading) for lane in chart.lanes), default=0)
+        self.heading_width = min(longest, HEADING_COLUMNS) * NODE_FONT_SIZE * 0.58 + 24
+        widths = [COLUMN_WIDTH_MIN] * columns.shown
+        for text, place in _ticks(chart.moments, columns):
+            # A text stands on the line between two columns, half of it in either.
+            for beside in (math.ceil(place) - 1, math.floor(place)):
+                if 0 <= beside < len(widths):
+                    widths[beside] = max(widths[beside], _text_width(text) + 6)
+        for start, end, needed in sorted(_needs(chart, columns), key=lambda n: (n[1] - n[0], n)):
+            missing = needed - sum(widths[start:end])
+            for place in range(start, end if missing > 0 else start):
+                widths[place] += missing / (end - start)
+        self._edges = list(accumulate(widths, initial=self.heading_width))
+
+    def x(self, place: float) -> float:
+        """Return where a column begins; a half is its middle."""
+        whole = math.floor(place)
+        if whole == place:
+            return self._edges[whole]
+        return (self._edges[whole] + self._edges[whole + 1]) / 2
 
 
-def _heading(lane: Lane, y: float) -> Node:
+def _needs(chart: Chart, columns: _Columns) -> Iterator[tuple[int, int, float]]:
+    """Yield for each box its columns, and the width that its text needs."""
+    for lane in chart.lanes:
+        for box in lane.boxes:
+            start, end = _span(box, columns)
+            text = max(map(_text_width, _lines(box)), default=0.0)
+            if start < end:
+                yield start, end, min(text + BOX_PADDING + 2 * BOX_GAP + 1, BOX_WIDTH_MAX)
+
+
+def _span(box: Box, columns: _Columns) -> tuple[int, int]:
+    end = columns.count if box.end is None else box.end
+    return columns.place(box.start), columns.place(end)
+
+
+def _lines(box: Box) -> list[str]:
+    symbol = NODE_LOOKS[box.role].symbol
+    lines = [box.name, f"{symbol} {box.word}" if symbol and box.word else box.word]
+    return [line for line in lines if line]
+
+
+def _text_width(text: str) -> float:
+    return (display_width(text) + CAPITAL_EXTRA * sum(map(str.isupper, text))) * CHAR_WIDTH
+
+
+def _heading(lane: Lane, y: float, grid: _Grid) -> Node:
     return Node(
         id=f"{lane.id}-lane",
         lines=(shorten(lane.heading, HEADING_COLUMNS),),
         role=NodeRole.HEADING,
         form=NodeForm.BARE,
         tooltip=shorten(lane.heading, TOOLTIP_COLUMNS),
-        frame=Frame(HEADING_WIDTH / 2 + 4, y, HEADING_WIDTH - 12, BOX_HEIGHT),
+        frame=Frame(grid.heading_width / 2 + 4, y, grid.heading_width - 12, BOX_HEIGHT),
     )
 
 
-def _boxes(lane: Lane, y: float, columns: _Columns) -> Iterator[Node]:
+def _boxes(lane: Lane, y: float, columns: _Columns, grid: _Grid) -> Iterator[Node]:
     for number, box in enumerate(lane.boxes):
-        start = columns.place(box.start)
-        end = columns.place(box.end if box.end is not None else columns.count)
+        start, end = _span(box, columns)
         if start == end:
             continue
-        left, right = _x(start) + BOX_GAP, _x(end) - BOX_GAP
-        room = int((right - left - 8) / CHAR_WIDTH)
-        symbol = NODE_LOOKS[box.role].symbol
-        lines = [box.name, f"{symbol} {box.word}" if symbol and box.word else box.word]
+        left, right = grid.x(start) + BOX_GAP, grid.x(end) - BOX_GAP
+        room = right - left - BOX_PADDING
         yield Node(
             id=f"{lane.id}-{number}",
-            lines=tuple(shorten(line, room) for line in lines if line),
+            lines=tuple(_fitted(line, room) for line in _lines(box)),
             role=box.role,
             form=NodeForm.CHIP,
             tooltip=_tooltip(box),
             frame=Frame((left + right) / 2, y, right - left, BOX_HEIGHT),
         )
+
+
+def _fitted(line: str, room: float) -> str:
+    if _text_width(line) <= room:
+        return line
+    return shorten(line, int(room / CHAR_WIDTH / (1 + CAPITAL_EXTRA)))
 
 
 def _tooltip(box: Box) -> str:
@@ -211,27 +265,26 @@ def _gaps(boxes: Sequence[Node]) -> Iterator[Edge]:
         )
 
 
-def _axis(moments: Sequence[float], columns: _Columns) -> Iterator[Node]:
+def _axis(moments: Sequence[float], columns: _Columns, grid: _Grid) -> Iterator[Node]:
     """Yield the time that passed between each two columns, written where they meet."""
+    for number, (text, place) in enumerate(_ticks(moments, columns)):
+        yield Node(
+            id=f"tick-{number}",
+            lines=(text,),
+            role=NodeRole.NOTE,
+            form=NodeForm.BARE,
+            frame=Frame(grid.x(place), AXIS_HEIGHT / 2, _text_width(text) + 6, AXIS_HEIGHT),
+        )
+
+
+def _ticks(moments: Sequence[float], columns: _Columns) -> Iterator[tuple[str, float]]:
     for column, (before, after) in enumerate(pairwise(moments), start=1):
-        place = columns.place(column)
         is_left_out = COLUMNS_AT_START <= column <= columns.count - COLUMNS_AT_END
         if before == after or (columns.left_out and is_left_out):
             continue
-        yield _tick(f"tick-{column}", duration_words(after - before), place)
+        yield duration_words(after - before), columns.place(column)
     if columns.left_out:
-        yield _tick("tick-gap", f"… {columns.left_out} left out …", COLUMNS_AT_START + 0.5)
-
-
-def _tick(node_id: str, text: str, place: float) -> Node:
-    width = display_width(text) * CHAR_WIDTH + 6
-    return Node(
-        id=node_id,
-        lines=(text,),
-        role=NodeRole.NOTE,
-        form=NodeForm.BARE,
-        frame=Frame(_x(place), AXIS_HEIGHT / 2, width, AXIS_HEIGHT),
-    )
+        yield f"… {columns.left_out} left out …", COLUMNS_AT_START + 0.5
 
 
 def _began(moments: Sequence[float]) -> Iterator[str]:
