@@ -7,6 +7,7 @@ at. The plans are those of the corpus, and a few more that reach a sentence of t
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.errors import PlanError
-from fsm_saga.plan.lint import read_plan
+from fsm_saga.plan.lint import check_calls, read_plan
+from fsm_saga.plan.model import Plan
 from tests.corpus.test_plan_corpus import CASES, SEARCH, Case, catalogue, plan_text, searches
 
 RECORDED = Path(__file__).with_name("telling.txt")
@@ -78,9 +80,71 @@ MORE = (
         ),
         (),
     ),
-    Case("X-task-id", plan_text(task_id="$a"), ()),
+    Case(
+        "X-input-list-by-name",
+        plan_text(inputs={"x": [1]}, steps=[SEARCH | {"params": {"city": "$input.x.first"}}]),
+        (),
+    ),
+    Case(
+        "X-ring-listed-late",
+        plan_text(
+            steps=[
+                SEARCH | {"step_id": 0},
+                SEARCH | {"step_id": 1, "depends_on": []},
+                SEARCH | {"step_id": 2, "params": {"city": "$output.step_3.city"}},
+                SEARCH | {"step_id": 3, "params": {"city": "$output.step_2.city"}},
+            ]
+        ),
+        (),
+    ),
     Case("X-step-id", plan_text(steps=[SEARCH | {"step_id": "$a"}]), ()),
 )
+
+
+LATE = {
+    "Y-nothing": '{"calls": []}',
+    "Y-too-many": json.dumps({"calls": [{"tool": "out", "params": {}}] * 60}),
+    "Y-no-calls": "{}",
+    "Y-unknown-tool": '{"calls": [{"tool": "teleport", "params": {}}]}',
+    "Y-params": '{"calls": [{"tool": "bare", "params": {"a": 1}}]}',
+    "Y-references": json.dumps(
+        {
+            "calls": [
+                {
+                    "tool": "anything",
+                    "params": {
+                        "a": "$input.no",
+                        "b": "$output.step_9",
+                        "c": ["$output.step_1.first", "$output.step_2.x"],
+                        "d": "$input.x.rooms.first",
+                        "e": "$what.ever",
+                        "f": "$output.step_one.0.zzz",
+                    },
+                }
+            ]
+        }
+    ),
+}
+
+
+def late_told(text: str) -> str:
+    """Return all that is said of calls that are to make good in a saga."""
+    plan = Plan.of(
+        {
+            "task_id": "t",
+            "inputs": {"x": {"rooms": [1]}},
+            "steps": [
+                {"step_id": 1, "tool": "listing", "params": {}},
+                {"step_id": "2", "tool": "anything", "params": {}},
+                {"step_id": "one", "tool": "listing", "params": {}},
+            ],
+        }
+    )
+    try:
+        check_calls(text, plan, {**catalogue(), **TOOLS}, available={0, 2})
+    except PlanError as error:
+        return _text(error)
+    return "ok"
 
 
 def told(case: Case) -> str:
@@ -88,12 +152,16 @@ def told(case: Case) -> str:
     try:
         read_plan(case.text, {**catalogue(), **TOOLS}, allowed=case.allowed)
     except PlanError as error:
-        lines = [
-            f"{problem.code} {problem.pointer}\n  {problem.message}\n  {problem.hint}"
-            for problem in error.problems
-        ]
-        return "\n".join(line[:LENGTH_MAX].encode("ascii", "replace").decode() for line in lines)
+        return _text(error)
     return "ok"
+
+
+def _text(error: PlanError) -> str:
+    lines = [
+        f"{problem.code} {problem.pointer}\n  {problem.message}\n  {problem.hint}"
+        for problem in error.problems
+    ]
+    return "\n".join(line[:LENGTH_MAX].encode("ascii", "replace").decode() for line in lines)
 
 
 def groups() -> Iterator[tuple[str, list[Case]]]:
@@ -112,6 +180,7 @@ def recorded() -> dict[str, str]:
 def main() -> int:
     """Write down what is said now."""
     text = "".join(f"\n=== {case.name}\n{told(case)}\n" for _, found in groups() for case in found)
+    text += "".join(f"\n=== {name}\n{late_told(calls)}\n" for name, calls in LATE.items())
     RECORDED.write_text(text, "utf-8")
     return 0
 

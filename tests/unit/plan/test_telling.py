@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plan.telling import groups, recorded, told
+from tests.unit.plan.telling import LATE, groups, late_told, recorded, told
 
 GROUPS = dict(groups())
 RECORDED = recorded()
@@ -16,4 +16,9 @@ def test_a_planner_is_told_what_it_was_told(group: str) -> None:
 
 
 def test_nothing_is_recorded_that_is_no_case() -> None:
-    assert set(RECORDED) == {case.name for cases in GROUPS.values() for case in cases}
+    assert set(RECORDED) == {case.name for cases in GROUPS.values() for case in cases} | set(LATE)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_who_makes_good_is_told_what_it_was_told(name: str) -> None:
+    assert late_told(LATE[name]) == RECORDED[name]
