@@ -21,6 +21,7 @@ from fsm_saga.machine.verify import Verification, verify_program
 from tests.modelcheck.mixes import AFTER, BACKWARD, PIVOTS
 from tests.modelcheck.programs import (
     APPROVED,
+    CHECKED,
     COMPENSATABLE,
     FENCED,
     NEVER,
@@ -51,6 +52,9 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
         f"{name}, within a deadline": _of(BACKWARD[name], deadline_s=60.0)
         for name in ("approved", "timed", "checked", "semantic", "undo with retention")
     },
+    "checked, its output used": _of(
+        Step(contract=CHECKED.contract, output_is_used=True, undo_needs_output=True)
+    ),
     "open": _of(PLAIN, is_open=True),
     "tried twice": _of(Step(retry=TWICE)),
     "tried once, its undo too": _of(Step(undo_retry=ONCE, retry=NEVER)),
@@ -77,7 +81,7 @@ def seen(found: Verification) -> dict[str, Any]:
 
 
 def words(program: Program) -> list[str]:
-    """Return everything that can happen somewhere, who makes it, and what it is at the tool."""
+    """Return all that can happen somewhere: by whom, what it is at the tool, what follows."""
     space = Space(program, reduction=Reduction.NONE)
     todo = [space.initial()]
     seen_already = set(todo)
@@ -85,7 +89,9 @@ def words(program: Program) -> list[str]:
     while todo:
         config = todo.pop()
         for made, after in space.successors(config):
-            said.add(made.what if isinstance(made, Late) else _said(made.move))
+            saga = space.node(after).saga
+            end = f"{saga.state} {saga.steps[0].status}"
+            said.add(f"{made.what if isinstance(made, Late) else _said(made.move)} -> {end}")
             if after not in seen_already:
                 seen_already.add(after)
                 todo.append(after)
@@ -93,9 +99,11 @@ def words(program: Program) -> list[str]:
 
 
 def _said(move: Move) -> str:
-    act = "" if move.act is None else f" [{move.act.name}]"
-    forgets = "" if move.forgets is None else f" [{move.forgets.name}]"
-    return f"{move.way.value}: {move.what}{act}{forgets}"
+    parts = [f"{move.way.value}: {move.what}"]
+    parts += [str(act.name) for act in (move.act, move.forgets) if act is not None]
+    parts += [] if move.replies is None else [f"answers {move.replies}"]
+    parts += [name for name in ("closing", "accepts", "may_be_refused") if getattr(move, name)]
+    return ", ".join(parts)
 
 
 def search(name: str) -> dict[str, Any]:
