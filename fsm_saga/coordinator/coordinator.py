@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from fsm_saga.coordinator.clock import Timers
 from fsm_saga.coordinator.driver import SagaDriver, is_at_rest
 from fsm_saga.coordinator.reading import read_saga
+from fsm_saga.coordinator.recovery import Recovery, tools_of
 from fsm_saga.coordinator.suspects import Suspects
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
@@ -18,7 +19,14 @@ from fsm_saga.core.effects import CallTool
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import SagaMoved
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import CommandError, ConflictError, FsmSagaError, UnknownSagaError
+from fsm_saga.errors import (
+    CommandError,
+    ConflictError,
+    CorruptRecordError,
+    FsmSagaError,
+    StoreVersionError,
+    UnknownSagaError,
+)
 from fsm_saga.ports import Clock, Store, ToolRunner
 
 logger = logging.getLogger("fsm_saga.coordinator")
@@ -60,6 +68,7 @@ class Coordinator:
         self.has_driven = False
         """True once a saga came into memory: from then on calls may have been made."""
         self.suspects = Suspects(self)
+        self.recovery = Recovery(self)
         self.spawn(self._timers.run(), name="timers")
 
     @property
@@ -116,12 +125,24 @@ class Coordinator:
             self.check_alive()
             driver = self._drivers.get(saga_id)
             if driver is None:
-                saga = await self._stored(saga_id)
+                saga = await self.stored(saga_id)
                 if saga.state.is_final:
+                    self.recovery.is_settled(saga_id)
                     return None
                 driver = self._new_driver(saga)
-                await driver.command(e.Resumed(at=self.clock.now()))
+            try:
+                await driver.resume()
+            except ConflictError as error:
+                # Its journal kept changing: the saga is in memory, and nothing drives it yet.
+                self.recovery.failed(saga_id, error)
+                raise
+            self.recovery.is_settled(saga_id)
         return driver
+
+    def missing_tools(self, saga: Saga) -> list[str]:
+        """Return the tools that the saga may call and that are not at hand."""
+        catalogue = self.runner.catalogue
+        return sorted(name for name in tools_of(saga.program) if name not in catalogue)
 
     def _new_driver(self, saga: Saga) -> SagaDriver:
         self.has_driven = True
@@ -135,18 +156,34 @@ class Coordinator:
             lock = self._turns[saga_id] = asyncio.Lock()
         return lock
 
-    async def _stored(self, saga_id: str) -> Saga:
+    async def stored(self, saga_id: str) -> Saga:
+        """Return a saga as the store has it.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+            CorruptRecordError: If its journal cannot be read.
+        """
         journal = await self.store.load(saga_id)
         if journal is None:
-            raise UnknownSagaError(f"The store has no saga {saga_id!r}.")
+            raise UnknownSagaError(
+                f"The store has no saga {saga_id!r}. `fsm-saga list` shows those it has.",
+                saga_id=saga_id,
+            )
         return read_saga(journal)[0]
 
     async def wait_for_rest(self, saga_id: str) -> Saga:
-        """Return the saga once nothing goes on in it without a person."""
-        await self.suspects.wait(saga_id)
+        """Return the saga once nothing goes on in it without a person.
+
+        Raises:
+            UnknownSagaError: If there is no such saga.
+            CorruptRecordError: If its journal cannot be read, or can no longer be.
+        """
+        while saga_id in self.suspects or saga_id in self.recovery:
+            await self.suspects.wait(saga_id)
+            await self.recovery.wait(saga_id)
         driver = self.driver(saga_id)
         if driver is None:
-            return await self._stored(saga_id)
+            return await self.stored(saga_id)
         if is_at_rest(driver.saga):
             return driver.saga
         rested: asyncio.Future[Saga] = self.new_waiter()
@@ -167,10 +204,12 @@ class Coordinator:
                 reached.set_result(saga)
 
         self.listeners.append(look)
+        driver.on_leave.append(reached)
         try:
             return await reached
         finally:
             self.listeners.remove(look)
+            driver.on_leave.remove(reached)
 
     def check_alive(self) -> None:
         """Return if the coordinator may go on.
@@ -242,8 +281,20 @@ class Coordinator:
                 event = await driver.make_call(call)
             if self.failure is None:
                 await driver.drive(event)
+        except (CorruptRecordError, StoreVersionError) as error:
+            self._leave_alone(driver, error)
         except FsmSagaError as failure:
             self.stop(failure)
+
+    def _leave_alone(self, driver: SagaDriver, error: FsmSagaError) -> None:
+        """Go on with all sagas but one, whose journal can no longer be read."""
+        saga_id = driver.saga.saga_id
+        logger.error("saga %r is left alone: %s", saga_id, error)
+        if self._drivers.get(saga_id) is driver:
+            del self._drivers[saga_id]
+        driver.leave(error)
+        if self.failure is None:
+            self.recovery.failed(saga_id, error)
 
     def wake_at(self, driver: SagaDriver, at: float) -> None:
         """Post ``TimePassed`` to the saga at that time, if it is still under way then."""

@@ -99,16 +99,61 @@ def head_of(saga: Saga) -> Head:
 
 
 class SagaDriver:
-    """Drives one saga. ``saga`` is its durable state, never ahead of the journal."""
+    """Drives one saga.
 
-    __slots__ = ("_host", "_inbox", "_is_busy", "on_rest", "saga")
+    Attributes:
+        saga: Its durable state, never ahead of the journal.
+        on_rest: Told when it rests.
+        on_leave: Told nothing, unless the saga has to be left alone.
+    """
+
+    __slots__ = (
+        "_failure",
+        "_host",
+        "_inbox",
+        "_is_busy",
+        "_is_interrupted",
+        "_resumption",
+        "on_leave",
+        "on_rest",
+        "saga",
+    )
 
     def __init__(self, saga: Saga, host: Host) -> None:
         self.saga = saga
         self.on_rest: list[asyncio.Future[Saga]] = []
+        self.on_leave: list[asyncio.Future[Saga]] = []
         self._host = host
         self._inbox: deque[_Queued] = deque()
         self._is_busy = False
+        self._is_interrupted = saga.position > 0
+        self._resumption: asyncio.Future[Decision] | None = None
+        self._failure: FsmSagaError | None = None
+
+    async def resume(self) -> None:
+        """Take up the saga where its journal ends, if that was not done by this driver yet.
+
+        Who asks while it is under way waits for it; if it failed, it is tried anew.
+
+        Raises:
+            FsmSagaError: What it failed of.
+        """
+        if not self._is_interrupted:
+            return
+        asked = self._resumption
+        if asked is None or (asked.done() and (asked.cancelled() or asked.exception())):
+            asked = self._resumption = self.ask(e.Resumed(at=self._host.clock.now()))
+        await asyncio.shield(asked)
+
+    def leave(self, failure: FsmSagaError) -> None:
+        """Do nothing more for the saga, and tell everybody who waits for it why."""
+        self._failure = failure
+        waiting: list[asyncio.Future[Any]] = [*self.on_rest, *self.on_leave]
+        waiting += [answer for _event, answer in self._inbox if answer is not None]
+        self._inbox.clear()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(failure)
 
     def ask(self, event: e.Event) -> asyncio.Future[Decision]:
         """Leave an event for decision; the future says what was decided, once it is durable.
@@ -117,6 +162,9 @@ class SagaDriver:
         what stopped the coordinator if the store failed for good.
         """
         answer: asyncio.Future[Decision] = self._host.new_waiter()
+        if self._failure is not None:
+            answer.set_exception(self._failure)
+            return answer
         self._inbox.append((event, answer))
         if not self._is_busy:
             self._host.spawn_drive(self)
@@ -135,7 +183,7 @@ class SagaDriver:
 
     async def drive(self, event: e.Event | None = None) -> None:
         """Decide what has come in and go on with the calls it leads to, until none is left."""
-        if event is not None:
+        if event is not None and self._failure is None:
             self._inbox.append((event, None))
         while not self._is_busy:
             calls = await self._drain()
@@ -143,7 +191,9 @@ class SagaDriver:
                 return
             for call in calls[1:]:
                 self._host.spawn_call(self, call)
-            self._inbox.append((await self.make_call(calls[0]), None))
+            outcome = await self.make_call(calls[0])
+            if self._failure is None:
+                self._inbox.append((outcome, None))
 
     async def make_call(self, call: CallTool) -> e.Event:
         """Make one call and return its outcome as an event."""

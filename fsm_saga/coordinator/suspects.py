@@ -59,25 +59,32 @@ class Suspects:
             await waiter
 
     async def _take_up(self, saga_ids: Sequence[str], after: Sequence[str]) -> None:
-        order = [(self._answered, saga_id) for saga_id in after]
-        order += [(self._take_up_one, saga_id) for saga_id in saga_ids]
-        for step, saga_id in order:
-            try:
-                await step(saga_id)
-            except FsmSagaError as error:
-                # A coordinator that has stopped told everybody who waits itself.
-                if self._coordinator.failure is None:
-                    logger.warning("saga %r was left alone: %s", saga_id, error)
+        for saga_id in after:
+            await self._answered(saga_id)
+        for saga_id in saga_ids:
+            if await self._take_up_one(saga_id):
+                await self._answered(saga_id)
 
-    async def _take_up_one(self, saga_id: str) -> None:
+    async def _take_up_one(self, saga_id: str) -> bool:
+        """Return whether the saga is taken up; if not, it is known why, and may be tried again."""
         try:
             await self._coordinator.take_up(saga_id)
+        except FsmSagaError as error:
+            # A coordinator that has stopped told everybody who waits itself.
+            if self._coordinator.failure is not None:
+                return False
+            logger.warning("saga %r was left alone: %s", saga_id, error)
+            self._coordinator.recovery.failed(saga_id, error)
+            return False
         finally:
             for waiter in self._waiters.pop(saga_id):
                 if not waiter.done():
                     waiter.set_result(None)
-        await self._answered(saga_id)
+        return True
 
     async def _answered(self, saga_id: str) -> None:
         """Return once no call is in flight that an end of the process had interrupted."""
-        await self._coordinator.wait_until(saga_id, lambda saga: not interruptions(saga))
+        try:
+            await self._coordinator.wait_until(saga_id, lambda saga: not interruptions(saga))
+        except FsmSagaError as error:
+            logger.warning("saga %r is not waited for: %s", saga_id, error)

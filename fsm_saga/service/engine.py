@@ -13,15 +13,12 @@ from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.coordinator.coordinator import Coordinator
 from fsm_saga.coordinator.driver import SagaDriver
 from fsm_saga.coordinator.reading import read_saga
-from fsm_saga.coordinator.suspects import is_suspect
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
 from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.saga import Saga
 from fsm_saga.errors import (
     CommandError,
-    StoreError,
-    UnknownSagaError,
 )
 from fsm_saga.machine.compile import compile_plan
 from fsm_saga.plan.model import Plan
@@ -63,10 +60,14 @@ class Engine:
         self.runner = runner
         self.clock = clock
         self.coordinator = coordinator
-        self.skipped: dict[str, str] = {}
         self._preparer = Preparer(runner.catalogue, allowed)
         self._submitter = Submitter(coordinator, self._preparer)
         self.desk = Desk(coordinator, self._preparer, self._submitter, allowed=allowed)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Why unfinished sagas are left alone, by saga: what ``resume`` and later trouble left."""
+        return self.coordinator.recovery.left_alone
 
     @classmethod
     @asynccontextmanager
@@ -201,34 +202,13 @@ class Engine:
         that goes on after the return, and ``wait`` waits for it.
 
         What is left alone is in ``skipped``, with the reason: a corrupt journal or a missing
-        tool stops its own saga and no other.
+        tool stops its own saga and no other. One that the store did not answer for is there
+        until it is taken up, which is tried again and again.
 
         Raises:
             StoreError: If the store failed for good.
         """
-        taken: list[str] = []
-        suspects: list[Saga] = []
-        self.skipped.clear()
-        for head in await self.store.heads(only_unfinished=True):
-            try:
-                saga = await self.desk.stored(head.saga_id)
-                missing = self.desk.missing_tools(saga)
-                if missing:
-                    self.skipped[head.saga_id] = f"its tools are not given: {', '.join(missing)}"
-                    continue
-                if self.coordinator.driver(head.saga_id) is None and is_suspect(saga):
-                    suspects.append(saga)
-                    continue
-                await self.coordinator.take_up(head.saga_id)
-            except (StoreError, UnknownSagaError) as error:
-                # A store that failed for good is no trouble of one saga; a head without a journal
-                # is: one that was damaged, or removed since it was listed.
-                self.coordinator.check_alive()
-                self.skipped[head.saga_id] = str(error)
-            else:
-                taken.append(head.saga_id)
-        self.coordinator.suspects.take_up(suspects, after=taken)
-        return [*taken, *(saga.saga_id for saga in suspects)]
+        return await self.coordinator.recovery.run()
 
     async def cancel(self, saga_id: str, *, by: str = "", note: str = "") -> SagaView:
         """Stop a saga and undo what it did.

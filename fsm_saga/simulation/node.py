@@ -195,20 +195,16 @@ class Node:
             over.set_result(None)
 
     async def _scan(self, engine: Engine) -> None:
-        """Take up what is unfinished, again and again: a saga whose journal could not be read."""
-        while engine.coordinator.failure is None:
+        """Take up what is unfinished once the store says what that is; the engine does the rest."""
+        is_done = False
+        while engine.coordinator.failure is None and not is_done:
             self.world.note(self.name, "scans")
-            is_whole = False
             try:
-                taken = await engine.resume()
-                # What the store did not hand over at once is in nobody's memory yet.
-                in_memory = all(engine.coordinator.driver(saga_id) for saga_id in taken)
-                is_whole = in_memory and not engine.skipped
+                await engine.resume()
+                is_done = True
             except FsmSagaError as error:
                 self.world.note(self.name, "scan failed", error.code)
             self._crash_again()
-            if is_whole:
-                return
             await asyncio.sleep(RESCAN_S)
 
     def _told(self, saga: Saga, decision: Decision) -> None:

@@ -144,7 +144,7 @@ def _scan_leaves_one_out(patch: Patch) -> None:
             try:
                 await self.coordinator.take_up(head.saga_id)
             except StoreError as error:
-                self.skipped[head.saga_id] = str(error)
+                self.coordinator.recovery.failed(head.saga_id, error)
         return ()
 
     patch.setattr(Engine, "resume", resume)
