@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -12,21 +11,23 @@ from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import decide
 from fsm_saga.core.effects import CallTool
-from fsm_saga.core.program import Program
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.work import Decision
-from fsm_saga.errors import FsmSagaError, PlanError, StoreError, UnknownSagaError
+from fsm_saga.errors import (
+    FencedError,
+    FsmSagaError,
+    PlanError,
+    StoreUnavailableError,
+    UnknownSagaError,
+)
 from fsm_saga.plan.lint import check_calls
 from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Append, Command
 from fsm_saga.service.answers import Answer, answer_event, calls_text, checked
 from fsm_saga.service.growing import grown_plan
 from fsm_saga.service.preparing import Prepared, Preparer
+from fsm_saga.service.serving import CommandServer
 from fsm_saga.service.submitting import SUBMISSION_KINDS, Submitter
-
-logger = logging.getLogger("fsm_saga.service")
-
-COMMAND_POLL_S = 0.2
 
 
 class Desk:
@@ -47,6 +48,7 @@ class Desk:
         self._preparer = preparer
         self._submitter = submitter
         self._allowed = allowed
+        self.commands = CommandServer(coordinator, self._obey)
 
     async def answer(self, saga_id: str, answer: Answer) -> Decision:
         """Carry out an answer and return what was decided, with the saga as it is then.
@@ -111,13 +113,7 @@ class Desk:
             UnknownSagaError: If there is no such saga.
             CorruptRecordError: If its journal cannot be read.
         """
-        journal = await self._store.load(saga_id)
-        if journal is None:
-            raise UnknownSagaError(
-                f"The store has no saga {saga_id!r}. `fsm-saga list` shows those it has.",
-                saga_id=saga_id,
-            )
-        return read_saga(journal)[0]
+        return await self._coordinator.stored(saga_id)
 
     async def plan_of(self, saga_id: str) -> Plan:
         """Return the saga's plan as it is now, with what was appended.
@@ -133,32 +129,11 @@ class Desk:
 
     def missing_tools(self, saga: Saga) -> list[str]:
         """Return the tools that the saga may call and that are not at hand."""
-        return sorted(name for name in tools_of(saga.program) if name not in self._catalogue)
+        return self._coordinator.missing_tools(saga)
 
     async def serve(self) -> None:
-        """Carry out what other processes left in the store, until cancelled.
-
-        A store that does not answer is asked again later: sagas notice it themselves when they
-        append, and say so.
-        """
-        left: set[int] = set()
-        is_failing = False
-        while True:
-            try:
-                for command in await self._store.pending_commands():
-                    if command.number in left:
-                        continue
-                    answer = await self._obey(command)
-                    if answer is None:
-                        left.add(command.number)
-                    else:
-                        await self._store.answer_command(command.number, answer)
-                is_failing = False
-            except StoreError as error:
-                if not is_failing:
-                    logger.warning("commands from other processes cannot be read: %s", error)
-                is_failing = True
-            await self._clock.sleep(COMMAND_POLL_S)
+        """Carry out what other processes left in the store, until cancelled."""
+        await self.commands.run()
 
     async def _obey(self, command: Command) -> dict[str, Any] | None:
         """Carry a command out; None leaves it for a coordinator that has the tools."""
@@ -175,6 +150,8 @@ class Desk:
         except PlanError as error:
             problems = [problem.as_json() for problem in error.problems]
             return {"ok": False, "code": error.code, "message": str(error), "problems": problems}
+        except (FencedError, StoreUnavailableError):
+            raise  # that says nothing of the command: whoever leads next carries it out
         except FsmSagaError as error:
             return {"ok": False, "code": error.code, "message": str(error)}
         saga = decision.saga
@@ -202,15 +179,3 @@ def plan_grown(prepared: Prepared, *, base: Plan, at: float) -> e.PlanGrown:
         tools=prepared.declared,
         base_hash=base.content_hash(),
     )
-
-
-def tools_of(program: Program) -> set[str]:
-    """Return the names of all tools that a program may call."""
-    names: set[str] = set()
-    for step in program.steps:
-        names.add(step.action.tool)
-        if step.undo is not None:
-            names.add(step.undo.tool)
-        if step.check is not None:
-            names.add(step.check.tool)
-    return names

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fsm_saga.errors import StoreError
+from fsm_saga.stores import opening
 from fsm_saga.stores.memory import MemoryStore, forget_memory
 from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite import SqliteReadStore, SqliteWriteStore
@@ -55,7 +56,7 @@ async def test_memory_stores_of_one_name_are_one() -> None:
     forget_memory("shared")
 
 
-@pytest.mark.parametrize("scheme", ["etcd", "redis", "postgresql", "mysql+pymysql", "SQLITE", ""])
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql", "SQLITE", ""])
 async def test_a_backend_that_is_not_there_is_named_with_those_that_are(scheme: str) -> None:
     with pytest.raises(StoreError) as caught:
         async with open_store(f"{scheme}://user:geheim@127.0.0.1/1"):
@@ -65,6 +66,21 @@ async def test_a_backend_that_is_not_there_is_named_with_those_that_are(scheme: 
     assert "'sqlite:///relative.db'" in message
     assert "'memory://'" in message
     assert "geheim" not in message
+
+
+@pytest.mark.parametrize("scheme", ["etcd", "redis", "rediss"])
+async def test_an_extra_that_is_not_installed_is_named(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'driver'", name="driver")
+
+    monkeypatch.setattr(opening, "import_module", missing)
+    with pytest.raises(StoreError, match="Install fsm-saga") as caught:
+        async with open_store(f"{scheme}://user:geheim@127.0.0.1/1", mode="read"):
+            pass
+    assert "'driver'" in caught.value.message
+    assert "geheim" not in caught.value.message
 
 
 @pytest.mark.parametrize(
