@@ -60,7 +60,7 @@ _UNREADABLE = (None,) * HEAD_COLUMNS.count(",")
 
 
 class UnreadableTextError(CorruptRecordError):
-    """A text in the answer is none; ``_rows`` of other columns may do. Never leaves this module."""
+    """A text in the answer is none; ``rows`` of other columns may do. Never leaves this module."""
 
 
 class _IndexDamagedError(Exception):
@@ -82,7 +82,7 @@ class JournalReader:
             StoreError: There is no store at the path, or it cannot be read.
             StoreVersionError: A newer version of fsm_saga made it.
         """
-        self._rows("SELECT 1")
+        self.rows("SELECT 1")
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -157,14 +157,14 @@ class JournalReader:
     def _page(self, statement: str, below: int, wanted: int) -> Rows:
         """Return rows of heads; one by one if a text in one of them is none."""
         try:
-            return self._rows(statement, below, wanted)
+            return self.rows(statement, below, wanted)
         except UnreadableTextError:
-            numbers = self._rows(statement.replace(HEAD_COLUMNS, "number"), below, wanted)
+            numbers = self.rows(statement.replace(HEAD_COLUMNS, "number"), below, wanted)
             return [(number, *_UNREADABLE) for (number,) in numbers]
 
     def _close_look(self, number: int) -> Head | None:
         """Return the true head of a saga whose head failed; None if it was removed meanwhile."""
-        rows = self._rows(SAGA_OF_NUMBER, number)
+        rows = self.rows(SAGA_OF_NUMBER, number)
         if not rows:
             return None
         saga = stored_saga(rows)
@@ -178,11 +178,11 @@ class JournalReader:
 
         Damaged ones are left out: nobody may carry them out, and the writer refuses them.
         """
-        return pending_of(self._rows(PENDING_COMMANDS)).sound
+        return pending_of(self.rows(PENDING_COMMANDS)).sound
 
     def command_answer(self, number: int) -> Mapping[str, Any] | None:
         """Return the answer to a command, or None."""
-        rows = self._rows(ANSWER, number)
+        rows = self.rows(ANSWER, number)
         return answer_of(number, *rows[0]) if rows else None
 
     def saga_commands(self, saga_id: str) -> Sequence[Command]:
@@ -192,16 +192,16 @@ class JournalReader:
 
     def meta(self) -> dict[str, Any]:
         """Return the store's facts about its writer: epoch, pid, host, since."""
-        return dict(self._rows("SELECT key, value FROM meta"))
+        return dict(self.rows("SELECT key, value FROM meta"))
 
     # --- the connection --------------------------------------------------------------------------
 
     def _rows_of_saga(self, statement: str, saga_id: str, *bindings: Any) -> list[Any]:
         if not is_text(saga_id):  # no saga was ever stored under such an id
             return []
-        return self._rows(statement, saga_id, *bindings, saga_id=saga_id)
+        return self.rows(statement, saga_id, *bindings, saga_id=saga_id)
 
-    def _rows(self, statement: str, *bindings: Any, saga_id: str | None = None) -> list[Any]:
+    def rows(self, statement: str, *bindings: Any, saga_id: str | None = None) -> list[Any]:
         """Return the rows of one statement.
 
         Raises:

@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ class Certificate(BaseModel):
     checks: tuple[dict[str, str], ...]
     certified_at: datetime.datetime
     version: str
+
+    @property
+    def standing(self) -> Standing:
+        """What it says of the tool as it was."""
+        if self.broken:
+            return Standing.REFUTED
+        return Standing.PARTLY if self.untried else Standing.CERTIFIED
 
     def write(self, folder: Path) -> Path:
         """Write it into the folder, whole or not at all, and return the file.
@@ -174,6 +181,9 @@ class Certificates:
     def __contains__(self, tool: object) -> bool:
         return tool in self._found
 
+    def __iter__(self) -> Iterator[Certificate]:
+        return iter(self._found.values())
+
     def get(self, tool: str) -> Certificate | None:
         """Return a tool's certificate, outdated or not."""
         return self._found.get(tool)
@@ -183,13 +193,10 @@ class Certificates:
         certificate = self._found.get(facts.name)
         if certificate is None:
             return facts
-        refuted: tuple[str, ...] = ()
+        standing = certificate.standing
         if certificate.fingerprint != fingerprint_of(facts.name, tools, undo=certificate.undo):
             standing = Standing.OUTDATED
-        elif certificate.broken:
-            standing, refuted = Standing.REFUTED, certificate.broken
-        else:
-            standing = Standing.PARTLY if certificate.untried else Standing.CERTIFIED
+        refuted = certificate.broken if standing is Standing.REFUTED else ()
         known = {name: getattr(facts, name) for name in ToolFacts.__annotations__}
         return ToolFacts(**known | {"standing": standing, "refuted": refuted})
 
