@@ -21,8 +21,10 @@ from fsm_saga.plan.assumed import AssumedTools
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
 from fsm_saga.simulation.ends import fault_lines, scene_of, with_fewest_faults
+from fsm_saga.simulation.plans import AMENDS
 from fsm_saga.simulation.scene import Scene
 from fsm_saga.simulation.sweep import Sweep, sweep
+from fsm_saga.testing.blame import told_at_the_test
 from fsm_saga.testing.end import End
 from fsm_saga.testing.fakes import FakeTool, Scripts
 from fsm_saga.testing.people import SOMEBODY, Decision, Person
@@ -57,6 +59,7 @@ class SagaTest:
         self._decisions: list[Decision] = []
         self._playing: Playing | None = None
 
+    @told_at_the_test
     def plan(
         self,
         plan: str | Path | Mapping[str, Any] | Plan,
@@ -89,6 +92,7 @@ class SagaTest:
         self._decisions.clear()
         return self
 
+    @told_at_the_test
     def tool(self, name: str, *, step: int | str | None = None) -> FakeTool:
         """Return the played tool of this name, to say what happens to its calls.
 
@@ -101,12 +105,14 @@ class SagaTest:
         """
         scene = self._known()
         if name not in scene.catalogue:
-            raise CommandError(_no("tool", name, scene.catalogue))
+            known = sorted(scene.catalogue.keys() - {AMENDS})
+            raise CommandError(_no("tool", name, known, near=known))
         if step is not None:
             self._steps(step)
         key = (name, None if step is None else str(step))
         return self._fakes.setdefault(key, FakeTool(name, self._output_check(name)))
 
+    @told_at_the_test
     def cancel(
         self,
         *,
@@ -140,14 +146,17 @@ class SagaTest:
             )
         )
 
+    @told_at_the_test
     def approve(self, step: int | str, *, by: str = SOMEBODY, after_s: float = 0.0) -> SagaTest:
         """Let a step run that waits for approval, so long after it began to wait."""
         return self._approval("approve", step, by, after_s)
 
+    @told_at_the_test
     def deny(self, step: int | str, *, by: str = SOMEBODY, after_s: float = 0.0) -> SagaTest:
         """Deny a step that waits for approval. An approval that nobody gives expires."""
         return self._approval("reject", step, by, after_s)
 
+    @told_at_the_test
     def person(self, step: int | str, *, by: str = SOMEBODY, after_s: float = 0.0) -> Person:
         """Return who answers for a step once the saga needs a person."""
         steps = self._steps(step)
@@ -157,6 +166,7 @@ class SagaTest:
 
         return Person(add)
 
+    @told_at_the_test
     def run(self) -> End:
         """Run the plan as it was said, and return how it ends. Each run begins anew.
 
@@ -180,6 +190,7 @@ class SagaTest:
         )
         return _alone(self._playing.run)
 
+    @told_at_the_test
     def simulate(self, seeds: int = SEEDS, *, first: int = 0, jobs: int = 1) -> Sweep:
         """Run the plan under random faults, once for each seed, and return how it ended.
 
@@ -211,6 +222,7 @@ class SagaTest:
             raise AssertionError("\n".join(lines))
         return found
 
+    @told_at_the_test
     def picture(self, path: str | Path) -> None:
         """Draw the last run over time, as ``.svg``, ``.png``, ``.dot`` or ``.txt``.
 
@@ -256,7 +268,8 @@ class SagaTest:
             found = frozenset(i for i, name in enumerate(names) if name == wanted)
             if found:
                 return found
-        raise CommandError(_no("step", wanted, [*(str(s.step_id) for s in steps)]))
+        known = [f"{s.step_id} ({s.tool})" for s in steps]
+        raise CommandError(_no("step", wanted, known, near=[s.tool for s in steps]))
 
     def _text(self, plan: str | Path | Mapping[str, Any] | Plan) -> bytes:
         if isinstance(plan, Plan):
@@ -267,7 +280,10 @@ class SagaTest:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise CommandError(f"Plan {str(plan)!r} was not read: {error.strerror}.") from error
+            raise CommandError(
+                f"Plan {str(plan)!r} was not read: {error.strerror}. A path is relative to "
+                f"{str(self._folder)!r}, or to where pytest runs."
+            ) from error
 
     def _path(self, path: str | Path) -> Path:
         beside = self._folder / path
@@ -301,11 +317,10 @@ class SagaTest:
         return check
 
 
-def _no(what: str, name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"The plan has no {what} {name!r}: it has {', '.join(names)}.{hint}"
+def _no(what: str, name: str, known: Sequence[str], *, near: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, near, n=1)
+    hint = f" Did you mean {found[0]!r}?" if found else ""
+    return f"The plan has no {what} {name!r}: it has {', '.join(known)}.{hint}"
 
 
 def _alone(work: Callable[[], T]) -> T:

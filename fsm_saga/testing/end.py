@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fsm_saga.service.view import SagaView
 from fsm_saga.simulation.ends import Asked, end_of
+
+_ENDS = (
+    "DONE committed",
+    "FAILED nothing_happened",
+    "FAILED compensated",
+    "FAILED amended",
+    "FAILED partly_compensated",
+    "NEEDS_HUMAN unknown",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +51,16 @@ class Call:
         )
 
 
+class Names(list[str]):
+    """Names of tools, which know of which end they are: a failed comparison tells its story."""
+
+    __slots__ = ("end",)
+
+    def __init__(self, names: Iterable[str], end: End) -> None:
+        super().__init__(names)
+        self.end = end
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class End:
     """How a run ended. Equal to its state and outcome as a text: ``end == "FAILED compensated"``.
@@ -69,6 +89,10 @@ class End:
     refused: Sequence[str]
     seconds: float
     crashes: int
+
+    def __post_init__(self) -> None:
+        for name in ("done", "undone", "left"):
+            object.__setattr__(self, name, Names(getattr(self, name), self))
 
     @property
     def state(self) -> str:
@@ -119,3 +143,20 @@ class End:
             lines.append(f"asked: step {asked.step_id} {asked.status}: {choices}")
         lines += [f"not taken: {refusal}" for refusal in self.refused]
         return lines
+
+
+def comparison(one: Any, other: Any) -> list[str] | None:
+    """Return what pytest shows when an end, or names of it, are not what was wanted.
+
+    Returns:
+        None if ``one`` is neither, or ``other`` is nothing that it can be compared with.
+    """
+    if isinstance(one, Names):
+        return one.end.story() if isinstance(other, list | tuple) else None
+    if not isinstance(one, End) or not isinstance(other, str):
+        return None
+    if other in _ENDS:
+        return one.story()
+    near = difflib.get_close_matches(other, _ENDS, n=1)
+    maybe = f" Did you mean {near[0]!r}?" if near else ""
+    return [f"No run can end as {other!r}: ends are {', '.join(_ENDS)}.{maybe}", *one.story()]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fsm_saga.testing.blame import told_at_the_test
+
 
 class Deed(enum.Enum):
     """What is made of one call."""
@@ -60,6 +62,7 @@ class FakeTool:
         )
         return f"<fake tool {self.name!r}: {said or 'works'}>"
 
+    @told_at_the_test
     def returns(self, output: Any) -> FakeTool:
         """Return this whenever it works; a real tool's declared type is held against it.
 

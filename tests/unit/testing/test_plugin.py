@@ -98,3 +98,52 @@ def test_every_method_is_on_the_page() -> None:
                 assert f"`{name}(" in PAGE, f"{kind.__name__}.{name}"
     for field in (*End.__dataclass_fields__, *Call.__dataclass_fields__):
         assert f"`{field}`" in PAGE, field
+
+
+PAYS = (
+    "def test_it(saga):\n"
+    "    step = {'step_id': 1, 'tool': 'pay', 'params': {}, 'kind': 'pivot'}\n"
+    "    saga.plan({'task_id': 't', 'steps': [step]})\n"
+)
+
+
+def failure_of(folder: Path, *lines: str) -> str:
+    """Return what pytest says of a test that goes on with these lines."""
+    (folder / "test_it.py").write_text(PAYS + "".join(f"    {line}\n" for line in lines))
+    ended = pytest_in(folder)
+    assert ended.returncode == 1
+    return ended.stdout
+
+
+def test_wrong_names_tell_what_happened(tmp_path: Path) -> None:
+    said = failure_of(tmp_path, "end = saga.run()", "assert end.left == []")
+
+    assert "['pay'] == []" in said
+    assert "do pay, step 1: ok" in said
+
+
+def test_an_end_that_no_run_can_come_to_is_told(tmp_path: Path) -> None:
+    said = failure_of(tmp_path, "assert saga.run() == 'DONE comitted'")
+
+    assert "No run can end as 'DONE comitted'" in said
+    assert "Did you mean 'DONE committed'?" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("saga.tool('play')", "Did you mean 'pay'?"),
+        ("saga.cancel(after='play')", "it has 1 (pay). Did you mean 'pay'?"),
+        ("saga.plan('none.json')", "A path is relative to"),
+        ("saga.plan({'task_id': 't', 'steps': []})", "/steps"),
+        ("saga.tool('pay').returns(object())", "cannot return this"),
+    ],
+)
+def test_what_is_wrong_with_a_test_is_shown_at_its_line(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    said = failure_of(tmp_path, line)
+
+    assert told in said
+    shown = re.findall(r"^(\S+\.py):\d+: ", said, flags=re.MULTILINE)
+    assert shown == ["test_it.py"]
