@@ -38,7 +38,7 @@ from fsm_saga.etcd.data import (
     TxnResult,
     WatchRequest,
 )
-from fsm_saga.etcd.errors import EtcdUnavailableError, InvalidRequestError, LeaseNotFoundError
+from fsm_saga.etcd.errors import EtcdUnavailableError, LeaseNotFoundError, NothingWrittenError
 from fsm_saga.etcd.grpc_errors import describe, is_token_refused, read_error, write_error
 from fsm_saga.etcd.streams import WatchCall, keep_alive_once, open_watch_call
 from fsm_saga.etcd.transport import WatchStream
@@ -226,7 +226,7 @@ class EtcdClient:
         except grpc.aio.AioRpcError as error:
             problem = f"{error.code().name} {error.details() or ''}".strip()
             return EndpointStatus(endpoint=endpoint.address, problem=problem)
-        except (EtcdUnavailableError, InvalidRequestError) as error:
+        except (EtcdUnavailableError, NothingWrittenError) as error:
             return EndpointStatus(endpoint=endpoint.address, problem=error.message)
         return EndpointStatus(
             endpoint=endpoint.address,

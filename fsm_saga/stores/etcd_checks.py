@@ -53,6 +53,12 @@ async def check_servers(transport: EtcdTransport, shown: str) -> None:
     statuses = await transport.statuses()
     answered = [status for status in statuses if status.problem is None]
     if not answered:
+        try:
+            await transport.range(Range(key=b"meta"), timeout_s=1.0)
+        except (UnauthenticatedError, PermissionDeniedError) as error:
+            raise cannot_open(shown, error) from error
+        except EtcdError:
+            pass
         raise StoreError(_nobody(shown, statuses))
     for status in answered:
         _check_version(status, shown)

@@ -8,8 +8,9 @@ keys of another.
     cluster/leaders/<shard>       who leads a shard; its create revision is the epoch; leased too
     journal/<saga>/<end>          one append, records and head, named by the position after it
     journal-parts/<saga>/<end>/.. the pieces of an append too large for one value
-    live/<shard>/<saga>           where the journal of a saga ends that has not ended itself
-    done/<shard>/<saga>           the head of a saga that has; the append that ends it moves it here
+    index/<saga>                  that there is such a saga; the order of creation is that of sagas
+    live/<shard>/<saga>           of a saga that has not ended: where its journal ends
+    done/<shard>/<saga>           of one that has; the append that ends it moves it here
     commands/<number>             a command, and its answer once there is one
     pending/<shard>/<number>      that it has none yet
     of-saga/<saga>/<number>       whose it is
@@ -42,6 +43,7 @@ class Layout:
         self.all_live = self.root + b"live/"
         self.all_done = self.root + b"done/"
         self.all_pending = self.root + b"pending/"
+        self.index = self.root + b"index/"
 
     def member(self, member_id: str) -> bytes:
         """The key of a member."""
@@ -62,6 +64,10 @@ class Layout:
     def parts(self, saga_id: str) -> bytes:
         """The prefix of all pieces of a saga's large appends."""
         return b"%sjournal-parts/%s/" % (self.root, _quoted(saga_id))
+
+    def indexed(self, saga_id: str) -> bytes:
+        """The key that says that there is such a saga."""
+        return self.index + _quoted(saga_id)
 
     def live(self, shard: int) -> bytes:
         """The prefix of a shard's unfinished sagas."""

@@ -18,12 +18,14 @@ from msgspec.structs import replace
 from fsm_saga.core.records import Record
 from fsm_saga.errors import CommandError, CorruptRecordError, StoreError
 from fsm_saga.etcd.data import (
+    Compare,
     Delete,
     KeyValue,
     Operation,
     Put,
     Range,
     RangeResult,
+    SortBy,
     SortOrder,
     Txn,
     TxnResult,
@@ -42,8 +44,6 @@ from fsm_saga.stores.etcd_values import (
     end_in,
     end_value,
     entry_values,
-    head_in,
-    head_value,
 )
 from fsm_saga.stores.heads import damaged_head, head_from_journal
 from fsm_saga.stores.refusals import (
@@ -52,6 +52,7 @@ from fsm_saga.stores.refusals import (
     closed,
     conflict,
     fenced,
+    is_text,
     no_command,
     not_final,
     read_only,
@@ -94,48 +95,74 @@ class EtcdStore:
 
     async def append(self, append: Append) -> None:
         """See ``Store.append``."""
-        saga_id, position = append.saga_id, append.position
-        shard, epoch = self._term_of(saga_id, f"An append to saga {saga_id!r}")
         check_fits(append)
-        layout, head = self._layout, append.head
-        leads = create_revision_is(layout.leader(shard), epoch)
-        entry = entry_values(layout, append)
+        saga_id = append.saga_id
+        shard, epoch = self._term_of(saga_id, f"An append to saga {saga_id!r}")
+        leads = create_revision_is(self._layout.leader(shard), epoch)
+        entry = entry_values(self._layout, append)
         for key, value in entry.parts.items():
             # A refusal here shows again below, where it is told from a conflict.
             await self._link.write(Txn(compares=(leads,), success=(Put(key=key, value=value),)))
-        live, done = layout.live_saga(shard, saga_id), layout.done_saga(shard, saga_id)
-        stands = (
-            (is_absent(live), is_absent(done))
-            if position == 0
-            else (value_is(live, end_value(live, position)),)
-        )
-        moves: tuple[Operation, ...] = (Put(key=live, value=end_value(live, head.position)),)
-        if head.is_final:
-            moves = (Delete(key=live), Put(key=done, value=head_value(done, head)))
-        answer = await self._link.write(
-            Txn(
-                compares=(leads, *stands),
-                success=(Put(key=layout.entry(saga_id, head.position), value=entry.value), *moves),
-                failure=(Range(key=layout.leader(shard)), Range(key=live), Range(key=done)),
+        live = self._layout.live_saga(shard, saga_id)
+        done = self._layout.done_saga(shard, saga_id)
+        answer = await self._link.write(self._append_txn(append, entry.value, leads, live, done))
+        if not answer.succeeded and self._stands_ended(answer, append, epoch):
+            # Rare: what came late is written down, or a person made it go on.
+            answer = await self._link.write(
+                self._append_txn(append, entry.value, leads, done, live)
             )
-        )
         if not answer.succeeded:
-            raise self._refused_append(answer, saga_id, epoch=epoch, position=position)
+            raise self._refused_append(answer, append, epoch)
 
-    def _refused_append(
-        self, answer: TxnResult, saga_id: str, *, epoch: int, position: int
-    ) -> StoreError:
+    def _append_txn(
+        self, append: Append, entry: bytes, leads: Compare, stands: bytes, other: bytes
+    ) -> Txn:
+        """Return an append to a saga whose end is told by the key ``stands``, not by ``other``."""
+        saga_id, head = append.saga_id, append.head
+        live, done = (stands, other) if b"/live/" in stands else (other, stands)
+        target = done if head.is_final else live
+        writes: list[Operation] = [
+            Put(key=self._layout.entry(saga_id, head.position), value=entry),
+            Put(key=target, value=end_value(target, head.position)),
+        ]
+        if append.position == 0:
+            index = self._layout.indexed(saga_id)
+            at_end = is_absent(index)
+            writes.append(Put(key=index, value=b""))
+        else:
+            at_end = value_is(stands, end_value(stands, append.position))
+            if target != stands:
+                writes.append(Delete(key=stands))
+        return Txn(
+            compares=(leads, at_end),
+            success=tuple(writes),
+            failure=(Range(key=leads.key), Range(key=live), Range(key=done)),
+        )
+
+    def _stands_ended(self, answer: TxnResult, append: Append, epoch: int) -> bool:
+        leader, live, done = (found.first for found in _ranges(answer))
+        is_led = leader is not None and leader.create_revision == epoch
+        return (
+            is_led
+            and append.position > 0
+            and live is None
+            and done is not None
+            and end_in(done) == append.position
+        )
+
+    def _refused_append(self, answer: TxnResult, append: Append, epoch: int) -> StoreError:
         leader, live, done = (found.first for found in _ranges(answer))
         if leader is None or leader.create_revision != epoch:
             return self._fenced(epoch, leader)
-        if live is not None:
-            return conflict(saga_id, expected=position, found=end_in(live))
-        found = None if done is None else head_in(done).position
-        return conflict(saga_id, expected=position, found=found)
+        at = live or done
+        found = None if at is None else end_in(at)
+        return conflict(append.saga_id, expected=append.position, found=found)
 
     async def load(self, saga_id: str) -> tuple[Record, ...] | None:
         """See ``Store.load``."""
         self._check_open()
+        if not is_text(saga_id):
+            return None
         records: list[Record] = []
         found = await self._all(self._layout.journal(saga_id))
         for kv in found:
@@ -148,39 +175,53 @@ class EtcdStore:
     async def head(self, saga_id: str) -> Head | None:
         """See ``Store.head``."""
         self._check_open()
-        shard = shard_of(saga_id, self._link.shards)
-        live, done = await self._gets(
-            (self._layout.live_saga(shard, saga_id), self._layout.done_saga(shard, saga_id))
-        )
-        if live is not None:
-            return next(iter(await self._live_heads([live])), None)
-        return None if done is None else await self._done_head(done)
+        return next(iter(await self._heads_of([saga_id])), None)
 
     async def heads(
         self, *, only_unfinished: bool = False, limit: int | None = None
     ) -> Sequence[Head]:
         """See ``Store.heads``."""
         self._check_open()
-        prefixes = [self._layout.all_live]
-        if only_unfinished and self._terms:
-            prefixes = [self._layout.live(shard) for shard in sorted(self._terms)]
-        live = [kv for prefix in prefixes for kv in await self._all(prefix)]
-        heads = {head.saga_id: head for head in await self._live_heads(live)}
         if not only_unfinished:
-            # A saga that ends between the two looks is in both; the later one counts.
-            for kv in await self._all(self._layout.all_done):
-                if (head := await self._done_head(kv)) is not None:
-                    heads[head.saga_id] = head
-        newest_first = sorted(heads.values(), key=lambda head: (-head.created_at, head.saga_id))
-        return newest_first if limit is None else newest_first[: max(limit, 0)]
+            return await self._heads_of(await self._newest_sagas(limit))
+        prefixes = [self._layout.all_live]
+        if self._terms:
+            prefixes = [self._layout.live(shard) for shard in sorted(self._terms)]
+        found = [kv for prefix in prefixes for kv in await self._all(prefix)]
+        found.sort(key=lambda kv: -kv.create_revision)
+        heads = [head for head in await self._heads_at(found) if not head.is_final]
+        heads.sort(key=lambda head: -head.created_at)
+        return heads if limit is None else heads[: max(limit, 0)]
 
-    async def _live_heads(self, found: Sequence[KeyValue]) -> list[Head]:
-        """Return the heads of unfinished sagas, which their last appends brought."""
-        keys = [self._last_entry(kv) for kv in found]
+    async def _newest_sagas(self, limit: int | None) -> list[str]:
+        if limit is not None and limit <= 0:
+            return []
+        key, end = interval(self._layout.index)
+        newest = Range(
+            key=key,
+            range_end=end,
+            limit=limit or 0,
+            sort_order=SortOrder.DESCENDING,
+            sort_by=SortBy.CREATE_REVISION,
+            keys_only=True,
+        )
+        return [last_part(kv.key) for kv in (await self._link.read(newest)).kvs]
+
+    async def _heads_of(self, saga_ids: Sequence[str]) -> list[Head]:
+        layout, shards = self._layout, self._link.shards
+        keys = []
+        for saga_id in filter(is_text, saga_ids):
+            shard = shard_of(saga_id, shards)
+            keys += [layout.live_saga(shard, saga_id), layout.done_saga(shard, saga_id)]
+        return await self._heads_at([kv for kv in await self._gets(keys) if kv is not None])
+
+    async def _heads_at(self, ends: Sequence[KeyValue]) -> list[Head]:
+        """Return the heads of sagas by the keys that tell where their journals end."""
+        keys = [self._last_entry(kv) for kv in ends]
         entries = await self._gets([key for key in keys if key is not None])
         at_key = {kv.key: kv for kv in entries if kv is not None}
         heads = []
-        for kv, key in zip(found, keys, strict=True):
+        for kv, key in zip(ends, keys, strict=True):
             saga_id, entry = last_part(kv.key), at_key.get(key or b"")
             head = None if entry is None else self._head_with(entry, saga_id)
             heads.append(head or await self._head_told_by_journal(saga_id))
@@ -193,17 +234,11 @@ class EtcdStore:
         except CorruptRecordError:
             return None
 
-    def _last_entry(self, live: KeyValue) -> bytes | None:
+    def _last_entry(self, end: KeyValue) -> bytes | None:
         try:
-            return self._layout.entry(last_part(live.key), end_in(live))
+            return self._layout.entry(last_part(end.key), end_in(end))
         except CorruptRecordError:
             return None
-
-    async def _done_head(self, found: KeyValue) -> Head | None:
-        try:
-            return head_in(found)
-        except CorruptRecordError:
-            return await self._head_told_by_journal(last_part(found.key))
 
     async def _head_told_by_journal(self, saga_id: str) -> Head | None:
         """Return a head for one that is damaged, or None if the saga is gone meanwhile."""
@@ -215,6 +250,9 @@ class EtcdStore:
 
     async def remove(self, saga_id: str) -> None:
         """See ``Store.remove``."""
+        self._check_writes(f"Removing saga {saga_id!r}")
+        if not is_text(saga_id):
+            return
         shard, epoch = self._term_of(saga_id, f"Removing saga {saga_id!r}")
         layout = self._layout
         leader, live = layout.leader(shard), layout.live_saga(shard, saga_id)
@@ -225,6 +263,7 @@ class EtcdStore:
                 compares=(create_revision_is(leader, epoch), is_absent(live)),
                 success=(
                     Delete(key=layout.done_saga(shard, saga_id)),
+                    Delete(key=layout.indexed(saga_id)),
                     *(Delete(key=key, range_end=end) for key, end in map(interval, below)),
                 ),
                 failure=(Range(key=leader), Range(key=live)),
@@ -234,7 +273,8 @@ class EtcdStore:
             at_leader, at_live = (found.first for found in _ranges(answer))
             if at_live is None or at_leader is None or at_leader.create_revision != epoch:
                 raise self._fenced(epoch, at_leader)
-            raise not_final(saga_id, "not at its end")
+            head = await self.head(saga_id)
+            raise not_final(saga_id, "not at its end" if head is None else head.state)
 
     async def _forget_commands(self, saga_id: str) -> None:
         """Delete the commands of a saga that has ended, a hundred at a time."""
@@ -345,6 +385,8 @@ class EtcdStore:
     async def saga_commands(self, saga_id: str) -> Sequence[Command]:
         """See ``Store.saga_commands``."""
         self._check_open()
+        if not is_text(saga_id):
+            return ()
         prefix, end = interval(self._layout.of_saga(saga_id))
         latest = Range(
             key=prefix,

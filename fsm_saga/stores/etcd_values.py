@@ -135,12 +135,12 @@ class JournalEntry:
 
 
 def end_value(key: bytes, end: int) -> bytes:
-    """Return where the journal of an unfinished saga ends, as the value of its key."""
+    """Return where the journal of a saga ends, as the value of its key."""
     return sealed(key, b"%d" % end)
 
 
 def end_in(found: KeyValue) -> int:
-    """Return where the journal of an unfinished saga ends.
+    """Return where the journal of a saga ends.
 
     Raises:
         CorruptRecordError: The value is not what was written.
@@ -148,26 +148,6 @@ def end_in(found: KeyValue) -> int:
     saga_id = last_part(found.key)
     what = f"Where the journal of saga {saga_id!r} ends"
     return int(unsealed(found.key, found.value, what=what, saga_id=saga_id))
-
-
-def head_value(key: bytes, head: Head) -> bytes:
-    """Return the head of a finished saga as a value."""
-    return sealed(key, msgspec.json.encode(head))
-
-
-def head_in(found: KeyValue) -> Head:
-    """Return the head of a finished saga.
-
-    Raises:
-        CorruptRecordError: The value is not what was written.
-    """
-    saga_id = last_part(found.key)
-    what = f"The head of saga {saga_id!r}"
-    body = unsealed(found.key, found.value, what=what, saga_id=saga_id)
-    try:
-        return msgspec.json.decode(body, type=Head)
-    except msgspec.MsgspecError as error:
-        raise CorruptRecordError(f"{what} cannot be read: {error}.", saga_id=saga_id) from error
 
 
 def command_value(key: bytes, command: Command) -> bytes:

@@ -29,6 +29,7 @@ from fsm_saga.ports import Store
 from fsm_saga.stores.memory import forget_memory
 from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite_lock import lock_path_of
+from tests.conformance.server_backends import open_etcd
 
 
 class Backend(Protocol):
@@ -97,4 +98,4 @@ def open_sqlite(_request: pytest.FixtureRequest, directory: Path) -> Iterator[Ba
 
 
 LOCAL_BACKENDS: Mapping[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite}
-BACKENDS: Mapping[str, Opener] = {**LOCAL_BACKENDS}
+BACKENDS: Mapping[str, Opener] = {**LOCAL_BACKENDS, "etcd": open_etcd}
