@@ -9,6 +9,7 @@ makes its comparisons fail.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,6 +59,8 @@ from fsm_saga.stores.refusals import (
     read_only,
 )
 from fsm_saga.stores.sharding import shard_of
+
+logger = logging.getLogger("fsm_saga.stores")
 
 PAGE = 500
 GETS_MAX = 100
@@ -404,7 +407,14 @@ class EtcdStore:
 
     async def _commands(self, numbers: Sequence[int]) -> list[Command]:
         found = await self._gets([self._layout.command(number) for number in numbers])
-        return [command_in(kv) for kv in found if kv is not None]
+        commands = []
+        for kv in found:
+            try:
+                if kv is not None:
+                    commands.append(command_in(kv))
+            except CorruptRecordError as error:
+                logger.warning("a command is left out: %s", error)
+        return commands
 
     # --- what the above is made of ---------------------------------------------------------------
 
