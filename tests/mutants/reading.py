@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ STRICT = (
     "fsm_saga.tools.wording",
 )
 
-# pytest's exit codes, and mutmut's own: 33 is a mutant that no test reaches, 24 and 36 a time-out,
-# negative a signal; all but the first two count as found.
-_SURVIVED = frozenset({0, 33})
+# pytest's exit codes, and mutmut's own: 33 and 5 are mutants that no test reaches, 24 and 36 a
+# time-out, negative a signal; all but these three count as found.
+_SURVIVED = frozenset({0, 5, 33})
+KILLED_PERCENT_MIN = 90.0
 _SEPARATOR = "ǁ"  # how mutmut joins a class and its method
 
 
@@ -90,19 +92,54 @@ def forget_survivors(folder: Path) -> None:
         meta.write_text(json.dumps(document), "utf-8")
 
 
-def read_survivors(path: Path = SURVIVORS) -> dict[Change, str]:
-    """Return the listed survivors, each with the reason why it may live.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A kind of change that no test can notice: what it touches has no effect when code runs.
+
+    Attributes:
+        within: A pattern of the lines that it is about.
+        touches: A pattern of what may be changed in them.
+        reason: Why that makes no difference.
+    """
+
+    within: str
+    touches: str
+    reason: str
+
+    def holds_for(self, change: Change) -> bool:
+        """Return whether the lines are the same but for what the rule speaks of."""
+        was, becomes = (re.sub(self.touches, "", text) for text in (change.was, change.becomes))
+        return was == becomes and re.search(self.within, change.was) is not None
+
+
+class Listed:
+    """The survivors that may live, each with the reason."""
+
+    def __init__(self, changes: Mapping[Change, str], rules: Sequence[Rule] = ()) -> None:
+        self.changes = changes
+        self.rules = tuple(rules)
+
+    def reason(self, change: Change) -> str | None:
+        """Return why a survivor may live, or None if nobody has said."""
+        if change in self.changes:
+            return self.changes[change]
+        return next((rule.reason for rule in self.rules if rule.holds_for(change)), None)
+
+
+def read_survivors(path: Path = SURVIVORS) -> Listed:
+    """Return the listed survivors.
 
     Raises:
         ValueError: If one is listed twice or has no reason.
     """
-    listed: dict[Change, str] = {}
-    for row in tomllib.loads(path.read_text("utf-8"))["survivor"]:
+    document = tomllib.loads(path.read_text("utf-8"))
+    changes: dict[Change, str] = {}
+    for row in document["survivor"]:
         change = Change(function=row["function"], was=row["was"], becomes=row["becomes"])
-        if change in listed or not row["reason"]:
+        if change in changes or not row["reason"]:
             raise ValueError(f"{change} is listed twice, or without a reason")
-        listed[change] = row["reason"]
-    return listed
+        changes[change] = row["reason"]
+    return Listed(changes, [Rule(**row) for row in document.get("rule", ())])
 
 
 def _functions(source: str) -> dict[str, list[str]]:
@@ -137,41 +174,61 @@ def _plain(stem: str) -> str:
     return stem.removeprefix("x_")
 
 
-def told(mutants: list[Mutant], listed: Mapping[Change, str]) -> dict[str, Any]:
-    """Return the results by module, what survived unlisted, and what is listed in vain."""
-    modules: dict[str, dict[str, int]] = {}
+def told(mutants: list[Mutant], listed: Listed) -> dict[str, Any]:
+    """Return the results by package and module, what survived, and what is listed in vain."""
+    modules: dict[str, dict[str, Any]] = {}
+    packages: dict[str, dict[str, Any]] = {}
+    total = dict.fromkeys(_KEYS, 0)
     for mutant in mutants:
-        row = modules.setdefault(
-            mutant.change.module,
-            {"mutants": 0, "killed": 0, "listed": 0, "unlisted": 0, "not_run": 0},
-        )
-        row["mutants"] += 1
-        row[_fate(mutant, listed)] += 1
+        module = mutant.change.module
+        fate = _fate(mutant, listed)
+        for row in (
+            modules.setdefault(module, dict.fromkeys(_KEYS, 0)),
+            packages.setdefault(module.split(".")[1], dict.fromkeys(_KEYS, 0)),
+            total,
+        ):
+            row["mutants"] += 1
+            row[fate] += 1
     lived = {mutant.change for mutant in mutants if mutant.has_survived}
     killed = {mutant.change for mutant in mutants} - lived
-    total = {key: sum(row[key] for row in modules.values()) for key in _KEYS}
-    ran = total["mutants"] - total["not_run"]
     return {
-        **total,
-        "killed_percent": round(100 * total["killed"] / max(1, ran), 1),
-        "modules": modules,
+        **_rated(total),
+        "packages": {name: _rated(row) for name, row in packages.items()},
+        "modules": {name: _rated(row) for name, row in modules.items()},
         "strict_unlisted": sum(modules.get(each, {}).get("unlisted", 0) for each in STRICT),
-        "survivors": [_row(each, listed.get(each)) for each in sorted(lived, key=_order)],
+        "survivors": [_row(each, listed.reason(each)) for each in sorted(lived, key=_order)],
         "listed_in_vain": [
-            _row(each, listed[each]) for each in sorted(killed & set(listed), key=_order)
+            _row(each, listed.reason(each))
+            for each in sorted(killed & set(listed.changes), key=_order)
         ],
     }
+
+
+def is_enough(document: Mapping[str, Any]) -> bool:
+    """True if all was run, each package killed its share, and no strict module let one live."""
+    shares = [row["killed_percent"] for row in document["packages"].values()]
+    return (
+        document["not_run"] == 0
+        and document["strict_unlisted"] == 0
+        and min(shares, default=0.0) >= KILLED_PERCENT_MIN
+    )
+
+
+def _rated(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with the share that was killed of those that were run."""
+    ran = row["mutants"] - row["not_run"]
+    return {**row, "killed_percent": round(100 * row["killed"] / max(1, ran), 1)}
 
 
 _KEYS = ("mutants", "killed", "listed", "unlisted", "not_run")
 
 
-def _fate(mutant: Mutant, listed: Mapping[Change, str]) -> str:
+def _fate(mutant: Mutant, listed: Listed) -> str:
     if mutant.exit_code is None:
         return "not_run"
     if not mutant.has_survived:
         return "killed"
-    return "listed" if mutant.change in listed else "unlisted"
+    return "unlisted" if listed.reason(mutant.change) is None else "listed"
 
 
 def _order(change: Change) -> tuple[str, str, str]:

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.reading import STRICT, Change, Mutant, read_mutants, read_survivors, told
+from tests.mutants.reading import (
+    STRICT,
+    Change,
+    Listed,
+    Mutant,
+    Rule,
+    read_mutants,
+    read_survivors,
+    told,
+)
 
 LISTED = read_survivors()
 
 
-@pytest.mark.parametrize("change", LISTED, ids=lambda change: change.function)
+@pytest.mark.parametrize("change", LISTED.changes, ids=lambda change: change.function)
 def test_a_listed_survivor_changes_lines_that_are_there(change: Change) -> None:
     thing: object = importlib.import_module(change.module)
     for name in change.function.removeprefix(f"{change.module}.").split("."):
@@ -63,14 +72,29 @@ def test_a_mutant_is_known_by_its_function_and_the_lines_that_differ(tmp_path: P
         Change(function="fsm_saga.core.ids.f", was="return 2", becomes="return 3"),
         Change(function="fsm_saga.core.ids.C.g", was="return 0", becomes="return 1"),
     ]
-    document = told(mutants, {})
+    document = told(mutants, Listed({}))
     assert (document["mutants"], document["killed"], document["not_run"]) == (3, 1, 1)
     assert (document["unlisted"], document["strict_unlisted"]) == (1, 1)
-    document = told(mutants, {change: "it makes no difference"})
+    document = told(mutants, Listed({change: "it makes no difference"}))
     assert (document["listed"], document["strict_unlisted"]) == (1, 0)
 
 
 def test_what_is_listed_and_does_not_survive_is_told() -> None:
     change = Change(function="fsm_saga.core.ids.f", was="a", becomes="b")
     killed = Mutant(name="n", exit_code=1, change=change)
-    assert len(told([killed], {change: "why"})["listed_in_vain"]) == 1
+    assert len(told([killed], Listed({change: "why"}))["listed_in_vain"]) == 1
+
+
+def test_a_rule_excuses_what_differs_in_nothing_else() -> None:
+    zipped = "for a, b in zip(x, y, strict=True):"
+    touches = r"(, strict=\w+|, (?=\)))"
+    rule = Rule(within=r"zip\(", touches=touches, reason="they are of one length")
+    for becomes, reason in {
+        "for a, b in zip(x, y, strict=False):": rule.reason,
+        "for a, b in zip(x, y, ):": rule.reason,
+        "for a, b in zip(x, None, strict=True):": None,
+    }.items():
+        change = Change(function="fsm_saga.core.ids.f", was=zipped, becomes=becomes)
+        assert Listed({}, [rule]).reason(change) == reason
+        elsewhere = Change(function="f", was="f(x, strict=True)", becomes="f(x, strict=False)")
+        assert Listed({}, [rule]).reason(elsewhere) is None

@@ -1,0 +1,79 @@
+"""The parts of a run: what is mutated, and by which tests each mutant is tried.
+
+The tests of a part are quick ones, mostly the unit tests of its modules: a mutant that only a long
+search, the simulation or a whole run of the command line would notice survives here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some modules that belong together, and their tests.
+
+    Attributes:
+        mutated: Patterns of files.
+        tests: Files and folders, as pytest takes them.
+        left_out: Tests that fail by mutmut's mere presence.
+    """
+
+    mutated: tuple[str, ...]
+    tests: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+PARTS = {
+    "tools": Part(
+        mutated=(
+            "fsm_saga/tools/classify.py",
+            "fsm_saga/tools/redact.py",
+            "fsm_saga/tools/wording.py",
+        ),
+        tests=(
+            "tests/unit/tools/test_classify.py",
+            "tests/unit/tools/test_redact.py",
+            "tests/unit/tools/test_wording.py",
+        ),
+    ),
+    "core": Part(
+        mutated=("fsm_saga/core/*",),
+        tests=("tests/unit/core", "tests/scenarios"),
+        # It lists the functions of a module, to which mutmut adds.
+        left_out=(
+            "tests/unit/core/test_guards.py"
+            "::test_the_set_is_closed_and_each_guard_is_known_by_its_own_name",
+        ),
+    ),
+    "machine": Part(
+        mutated=("fsm_saga/machine/*",),
+        tests=(
+            "tests/unit/machine",
+            "tests/scenarios",
+            "tests/property/test_class_equals_table.py",
+            "tests/modelcheck/test_zoo.py::test_a_spoilt_decision_is_caught",
+            "tests/modelcheck/test_zoo.py::test_a_broken_core_is_caught",
+            "tests/modelcheck/test_zoo.py::test_an_unsafe_exit_is_caught",
+        ),
+    ),
+    "plan": Part(
+        mutated=("fsm_saga/plan/*",),
+        tests=("tests/unit/plan", "tests/corpus/test_plan_corpus.py"),
+        # Two hold a time, and mutmut's own work takes more; one starts processes of its own.
+        left_out=(
+            "tests/unit/plan/test_lint.py::test_a_hostile_plan_is_refused_before_it_costs_much",
+            "tests/unit/plan/test_lint.py::test_two_hundred_steps_are_checked_in_a_moment",
+            "tests/corpus/test_plan_corpus.py"
+            "::test_the_hash_of_a_plan_is_the_same_in_every_process",
+        ),
+    ),
+    "stores": Part(
+        mutated=("fsm_saga/stores/*",),
+        tests=(
+            "tests/unit/stores",
+            "tests/conformance/test_journals.py",
+            "tests/conformance/test_commands.py",
+        ),
+    ),
+}
