@@ -60,8 +60,8 @@ bench: $(RUNTIME) ## Measure this machine
 nightly: $(DEV) system ## Send a million mutated plans, and their share through every other door
 	$(VENV_PYTHON) -m tests.fuzz --cases 1000000
 
-mutants: $(MUTANTS) ## Change the core in thousands of places, and see a test fail each time: half an hour
-	$(VENV_PYTHON) -m tests.mutants
+mutants: $(MUTANTS) ## Change the code in thousands of places, and see a test fail each time: an hour; PART=plan does one part
+	$(VENV_PYTHON) -m tests.mutants $(if $(PART),--part $(PART))
 
 evidence: $(DEV) ## Write docs/evidence.md from its results; make them with python -m tests.evidence
 	$(VENV_PYTHON) -m tests.evidence --render
