@@ -34,6 +34,14 @@ TOOLS = {
             "items": False,
         },
     ),
+    "first": ToolFacts(name="first"),
+    "second": ToolFacts(name="second", undo="third"),
+    "third": ToolFacts(name="third"),
+    "self": ToolFacts(name="self", undo="self"),
+    "left": ToolFacts(name="left", undo="right"),
+    "right": ToolFacts(name="right", undo="left"),
+    "owner": ToolFacts(name="owner", undo="owned"),
+    "owned": ToolFacts(name="owned", undo="third"),
     "pairs": ToolFacts(
         name="pairs", output_schema={"type": "array", "items": {"type": ["string", "null"]}}
     ),
@@ -45,6 +53,14 @@ def _uses(tool: str, path: str) -> str:
     first = {"step_id": 1, "tool": tool, "params": {}}
     second = {"step_id": 2, "tool": "anything", "params": {"x": f"$output.step_1.{path}"}}
     return plan_text(steps=[first, second])
+
+
+def _step(tool: str, **more: Any) -> dict[str, Any]:
+    return {"step_id": 1, "tool": tool, "params": {}, **more}
+
+
+def _undone_by(tool: str, undo: str) -> str:
+    return plan_text(steps=[_step(tool, rollback={"tool": undo, "params": {}})])
 
 
 def _ring(size: int) -> str:
@@ -85,6 +101,52 @@ MORE = (
         plan_text(inputs={"x": [1]}, steps=[SEARCH | {"params": {"city": "$input.x.first"}}]),
         (),
     ),
+    *(
+        Case(f"X-slip-{number}", text, ())
+        for number, text in enumerate(
+            (
+                "{'task_id': 1}",
+                "{\u2018task_id\u2019: 1}",
+                "{\u201ctask_id\u201d: 1}",
+                "{\u201dtask_id\u201d: 1}",
+                '{"task_id": True}',
+                '{"task_id": False}',
+                '{"task_id": None}',
+                '{"task_id": undefined}',
+                'The plan is {"task_id": "t"}',
+                "{task_id: 1}",
+                "{_task_id: 1}",
+                '{"task_id": 1 # one\n}',
+                '{"task_id": 1,,}',
+                '{"task_id": [1,]}',
+                '{"task_id": "a',
+                '{"task_id": "a\nb"}',
+                '{"task_id": ',
+                '{"task_id": 1} {}',
+                '["a" "b"]',
+                '{"inputs": {"x": ' + "1" * 24 + '}, "task_id": "t", "steps": []}',
+                '{"inputs": {"x": ' + "1" * 25 + '}, "task_id": "t", "steps": []}',
+            )
+        )
+    ),
+    *(
+        Case(f"X-kind-{kind}", plan_text(steps=[SEARCH | {"kind": kind}]), ())
+        for kind in ("readonly", "READ-ONLY", "pivott", "retryable", "compensate", "zzz", 7)
+    ),
+    Case("X-dates", plan_text(steps=[SEARCH | {"retry": {"attempts": 1.5}}]), ()),
+    Case("X-undo-that-leads-on", _undone_by("first", "second"), ()),
+    Case("X-undo-by-itself", _undone_by("self", "self"), ()),
+    Case("X-undo-by-its-pair", _undone_by("left", "right"), ()),
+    Case("X-undo-by-its-own", _undone_by("owner", "owned"), ()),
+    Case("X-read-with-undo", plan_text(steps=[_step("owner", kind="read_only")]), ()),
+    Case(
+        "X-read-with-rollback",
+        plan_text(
+            steps=[_step("anything", kind="read_only", rollback={"tool": "bare", "params": {}})]
+        ),
+        (),
+    ),
+    Case("X-read-plain", plan_text(steps=[_step("bare", kind="read_only")]), ()),
     Case(
         "X-ring-listed-late",
         plan_text(

@@ -60,6 +60,9 @@ def test_a_schema_without_properties_may_still_be_closed() -> None:
         {"patternProperties": {"^x": {}}},
         {"allOf": [{"properties": {"xb": {}}}]},
         {"anyOf": [{"properties": {"xb": {}}}]},
+        {"oneOf": [{"properties": {"xb": {}}}]},
+        {"if": {"required": ["zz"]}, "then": {"required": ["yy"]}},
+        {"dependentSchemas": {"zz": {"properties": {"xb": {}}}}},
     ],
 )
 def test_names_that_another_part_of_the_schema_may_know_are_let_through(
@@ -305,3 +308,44 @@ def test_a_list_is_looked_into_by_position() -> None:
     anything = tool("t", output={"type": "array"})
     assert lacks(anything, ("5", "b")) is None
     assert lacks(tool("t", output={"type": "array", "items": False}), ("0", "a")) is None
+
+
+def test_a_schema_that_is_closed_knows_its_names_whatever_else_it_says() -> None:
+    schema = closed(a=TEXT) | {"allOf": [{"properties": {"xb": {}}}]}
+    assert ("unknown-param", ("xb",)) in mismatches(schema, {"a": "x", "xb": 1})
+
+
+def test_each_mismatch_is_told_beside_those_that_are_told_by_name() -> None:
+    schema = closed(a=TEXT, b=TEXT, c=TEXT)
+    assert mismatches(schema, {"a": 1, "b": 2, "z": 3}) == [
+        ("missing-param", ("c",)),
+        ("param-mismatch", ("a",)),
+        ("param-mismatch", ("b",)),
+        ("unknown-param", ("z",)),
+    ]
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_a_path_is_missing_if_no_branch_has_it(keyword: str) -> None:
+    one, two = closed(a=TEXT), closed(b=TEXT)
+    facts = tool("t", output={keyword: [one, two]})
+    assert lacks(facts, ("a",)) is None
+    assert lacks(facts, ("b",)) is None
+    assert lacks(facts, ("c",)) == "it has no 'c'; it has 'a'"
+    assert lacks(tool("t", output={keyword: []}), ("c",)) is None
+    # Something that is no list of branches says nothing; what stands beside it does.
+    assert (
+        lacks(tool("t", output={**one, keyword: {"x": 1}}), ("c",)) == "it has no 'c'; it has 'a'"
+    )
+
+
+def test_what_may_be_a_list_or_an_object_may_have_any_path() -> None:
+    assert lacks(tool("t", output={**closed(a=TEXT), "type": ["object", "array"]}), ("b",)) is None
+    assert lacks(tool("t", output={"type": "object"}), ("b",)) is None
+    assert lacks(tool("t", output={"type": "object", "properties": {}}), ("b", "c")) is None
+
+
+def test_a_name_in_a_reference_of_a_schema_may_be_escaped() -> None:
+    schema = {"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": {"type": "string"}}}
+    assert output_is_single(tool("t", output=schema))
+    assert lacks(tool("t", output=schema), ("x",)) == "it is of type string, so it has no 'x'"
