@@ -9,10 +9,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis.asyncio as redis_py
 
 from fsm_saga.ports import ClusterStore, Member, Store, Term
 from fsm_saga.stores.etcd_cluster import open_etcd_cluster
+from fsm_saga.stores.redis_cluster import open_redis_cluster
 from tests.support.servers.etcd import EtcdServer
+from tests.support.servers.redis import RedisServer
 
 SHARDS = 1
 TTL_S = 5.0
@@ -52,6 +55,41 @@ class EtcdBackend:
             await cluster.close()
 
 
+class RedisBackend:
+    """A prefix in a Redis."""
+
+    def __init__(self, server: RedisServer, prefix: str) -> None:
+        self._server = server
+        self._prefix = prefix
+
+    @asynccontextmanager
+    async def writer(self) -> AsyncIterator[Store]:
+        async with self._connected() as cluster, leading_all(cluster) as store:
+            yield store
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Store]:
+        async with self._connected() as cluster:
+            yield cluster.reader
+
+    @asynccontextmanager
+    async def usurper(self) -> AsyncIterator[Store]:
+        async with redis_py.Redis.from_url(self._server.url) as client:
+            async for lease in client.scan_iter(f"{self._prefix}:member:*"):
+                await client.delete(lease)
+        async with self.writer() as store:
+            yield store
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[ClusterStore]:
+        url = f"{self._server.url}?prefix={self._prefix}"
+        cluster = await open_redis_cluster(url, shards=SHARDS)
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
+
+
 @asynccontextmanager
 async def leading_all(cluster: ClusterStore) -> AsyncIterator[Store]:
     """Give the store as the leader of every shard."""
@@ -72,3 +110,9 @@ async def leading_all(cluster: ClusterStore) -> AsyncIterator[Store]:
 def open_etcd(request: pytest.FixtureRequest, _directory: Path) -> Iterator[EtcdBackend]:
     """Give a prefix of its own in the etcd of the session."""
     yield EtcdBackend(request.getfixturevalue("etcd"), request.getfixturevalue("server_prefix"))
+
+
+@contextmanager
+def open_redis(request: pytest.FixtureRequest, _directory: Path) -> Iterator[RedisBackend]:
+    """Give a prefix of its own in the Redis of the session."""
+    yield RedisBackend(request.getfixturevalue("redis"), request.getfixturevalue("server_prefix"))

@@ -13,6 +13,7 @@ from fsm_saga.errors import ConflictError, FencedError, StoreError
 from fsm_saga.ports import ClusterStore, Command, Member, Seat, Store, Term
 from fsm_saga.stores.etcd_cluster import open_etcd_cluster
 from fsm_saga.stores.memory_cluster import MemoryCluster
+from fsm_saga.stores.redis_cluster import open_redis_cluster
 from fsm_saga.stores.sharding import shard_of
 from tests.conformance.samples import append_of, submitted
 
@@ -33,18 +34,23 @@ async def one_memory() -> AsyncIterator[Open]:
     yield connect
 
 
-@pytest.fixture(params=["memory", "etcd"])
+@pytest.fixture(params=["memory", "etcd", "redis"])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Give what connects to one empty store, again and again, each time as another process."""
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             yield await stack.enter_async_context(one_memory())
             return
-        server = request.getfixturevalue("etcd")
+        server = request.getfixturevalue(request.param)
         prefix = request.getfixturevalue("server_prefix")
 
         async def open_it() -> ClusterStore:
-            cluster = await open_etcd_cluster(f"etcd://{server.address}/{prefix}", shards=SHARDS)
+            cluster: ClusterStore
+            if request.param == "etcd":
+                url = f"etcd://{server.address}/{prefix}"
+                cluster = await open_etcd_cluster(url, shards=SHARDS)
+            else:
+                cluster = await open_redis_cluster(f"{server.url}?prefix={prefix}", shards=SHARDS)
             stack.push_async_callback(cluster.close)
             return cluster
 

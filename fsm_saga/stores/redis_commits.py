@@ -1,0 +1,173 @@
+"""Group commit: appends that come while one batch is under way share the next.
+
+A batch is one script, so it is one step for every reader, and one sync of the journal on a server
+that syncs at each write. Appends of one saga keep their order: only one batch is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fsm_saga.errors import FsmSagaError, InvariantBrokenError, StoreError
+from fsm_saga.stores.redis_layout import AppendValue
+from fsm_saga.stores.redis_link import RedisLink
+from fsm_saga.stores.redis_scripts import APPEND
+from fsm_saga.stores.refusals import conflict, fenced
+
+BATCH_APPENDS_MAX = 128
+BATCH_BYTES_MAX = 4 * 2**20
+
+
+@dataclass(slots=True, eq=False)
+class Lead:
+    """One term of a shard, as its writer knows it.
+
+    Attributes:
+        guard: What ``leaders`` must say of the shard.
+        commits: How many commits were confirmed; a server that knows of fewer has lost some.
+    """
+
+    shard: int
+    epoch: int
+    guard: str
+    commits: int = 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    lead: Lead
+    value: AppendValue
+    written: asyncio.Future[None]
+
+
+class RedisCommits:
+    """Queues the appends of all terms over one link and writes them together."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._queue: deque[_Pending] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def append(self, lead: Lead, value: AppendValue) -> None:
+        """Return when it is written.
+
+        Its place in the queue is taken before this first waits. The queue needs no bound of its
+        own: each saga waits for its append.
+
+        Raises:
+            ConflictError: The journal is elsewhere; nothing was written.
+            FencedError: The term has ended; nothing was written.
+            StoreError: The server has lost what it had confirmed; nothing was written.
+            StoreUnavailableError: The server failed; it may or may not be written.
+        """
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Pending(lead, value, written))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="redis appends")
+        await written
+
+    async def drain(self) -> None:
+        """Return when everything that was accepted is written or refused."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                await asyncio.sleep(0)  # whoever is about to append joins
+                batch = self._next_batch()
+                try:
+                    outcomes = await self._write(batch)
+                except FsmSagaError as error:
+                    outcomes = [error] * len(batch)
+                except BaseException as error:
+                    _settle(batch, [_bug(error)] * len(batch))  # nobody is left waiting
+                    raise
+                _settle(batch, outcomes)
+        finally:
+            self._task = None
+
+    def _next_batch(self) -> list[_Pending]:
+        batch: list[_Pending] = []
+        size = 0
+        while self._queue and len(batch) < BATCH_APPENDS_MAX and size < BATCH_BYTES_MAX:
+            pending = self._queue.popleft()
+            size += pending.value.size
+            batch.append(pending)
+        return batch
+
+    async def _write(self, batch: Sequence[_Pending]) -> Sequence[FsmSagaError | None]:
+        leads = list(dict.fromkeys(pending.lead for pending in batch))
+        layout = self._link.layout
+        arguments: list[bytes | str | int] = [layout.root, len(leads)]
+        for lead in leads:
+            arguments += [lead.shard, lead.guard, lead.commits]
+        places = {lead: place for place, lead in enumerate(leads, start=1)}
+        for pending in batch:
+            value = pending.value
+            final = "final" if value.is_final else ""
+            arguments += [places[pending.lead], value.saga_id, value.position, final]
+            arguments += [value.entry, value.head]
+        keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas)
+        commits, results = await self._link.run_in_order(APPEND, keys, *arguments)
+        refusals = [
+            self._refusal(pending, result.decode())
+            for pending, result in zip(batch, results, strict=True)
+        ]
+        for lead, count in zip(leads, commits, strict=True):
+            lead.commits = max(lead.commits, count)
+        return refusals
+
+    def _refusal(self, pending: _Pending, result: str) -> FsmSagaError | None:
+        if not result:
+            return None
+        kind, _, fact = result.partition(" ")
+        if kind == "fenced":
+            return fenced_by(self._link.url, pending.lead, result)
+        if kind == "back":
+            return self._went_back(pending.lead, int(fact))
+        value, found = pending.value, int(fact) if fact else None
+        return conflict(value.saga_id, expected=value.position, found=found)
+
+    def _went_back(self, lead: Lead, found: int) -> StoreError:
+        return StoreError(
+            f"Nothing was written to store {self._link.url!r}: it knows of {found} commits to "
+            f"shard {lead.shard}, and had confirmed {lead.commits}. The server has lost what it "
+            "had confirmed, as after a failover to a replica or the return of an old copy. Stop "
+            "all writers and bring the newest copy back.",
+            shard=lead.shard,
+            found=found,
+            confirmed=lead.commits,
+        )
+
+
+def fenced_by(url: str, lead: Lead, result: str) -> FsmSagaError:
+    """Return the error for a script's ``fenced <epoch> <member>``."""
+    said = result.removeprefix("fenced").split()
+    leader = int(said[0]) if said and said[0].isdecimal() else None
+    return fenced(url, epoch=lead.epoch, leader=leader)
+
+
+def _settle(batch: Sequence[_Pending], outcomes: Sequence[FsmSagaError | None]) -> None:
+    for pending, outcome in zip(batch, outcomes, strict=True):
+        if pending.written.done():
+            continue
+        if outcome is None:
+            pending.written.set_result(None)
+        else:
+            # An instance for each: raising one twice would mix up their tracebacks.
+            error = type(outcome)(outcome.message, **outcome.facts)
+            error.__cause__ = outcome.__cause__
+            pending.written.set_exception(error)
+
+
+def _bug(cause: BaseException) -> InvariantBrokenError:
+    error = InvariantBrokenError(
+        "A store broke off in the middle of an append. What was being written may or may not be "
+        "there; this is a bug of fsm_saga."
+    )
+    error.__cause__ = cause
+    return error
