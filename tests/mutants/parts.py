@@ -69,7 +69,13 @@ PARTS = {
         ),
     ),
     "stores": Part(
-        mutated=("fsm_saga/stores/*",),
+        mutated=(
+            "fsm_saga/stores/codec.py",
+            "fsm_saga/stores/group_commit.py",
+            "fsm_saga/stores/memory.py",
+            "fsm_saga/stores/refusals.py",
+            "fsm_saga/stores/sqlite*.py",
+        ),
         tests=(
             "tests/unit/stores",
             "tests/conformance/test_journals.py",
