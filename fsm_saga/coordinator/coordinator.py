@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -15,7 +15,7 @@ from fsm_saga.coordinator.recovery import Recovery, tools_of
 from fsm_saga.coordinator.suspects import Suspects
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision
-from fsm_saga.core.effects import CallTool
+from fsm_saga.core.effects import CallTool, WakeAt
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import SagaMoved
 from fsm_saga.core.saga import Saga
@@ -75,6 +75,11 @@ class Coordinator:
     def active_count(self) -> int:
         """The number of sagas in memory."""
         return len(self._drivers)
+
+    @property
+    def sagas(self) -> Sequence[Saga]:
+        """The sagas in memory, each as it durably is."""
+        return [driver.saga for driver in self._drivers.values() if driver.saga.position]
 
     def driver(self, saga_id: str) -> SagaDriver | None:
         """Return the driver of a saga that is in memory; one that is not durable yet is not."""
@@ -296,17 +301,18 @@ class Coordinator:
         if self.failure is None:
             self.recovery.failed(saga_id, error)
 
-    def wake_at(self, driver: SagaDriver, at: float) -> None:
+    def wake_at(self, driver: SagaDriver, wake: WakeAt) -> None:
         """Post ``TimePassed`` to the saga at that time, if it is still under way then."""
         saga_id = driver.saga.saga_id
 
-        def wake() -> None:
+        def awake() -> None:
             # Not the driver itself: a timer may outlive its saga by days.
             found = self._drivers.get(saga_id)
             if found is not None:
-                self.spawn_drive(found, e.TimePassed(at=self.clock.now()))
+                event = e.TimePassed(at=self.clock.now(), waited_for=wake.at)
+                self.spawn_drive(found, event)
 
-        self._timers.schedule(at, wake)
+        self._timers.schedule(wake.at, awake, wait_s_max=wake.wait_s_max)
 
     def saga_changed(self, driver: SagaDriver, decision: Decision) -> None:
         """Drop a saga that has ended, tell the listeners, log what an operator acts on."""

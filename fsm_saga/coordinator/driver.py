@@ -62,7 +62,7 @@ class Host(Protocol):
     def spawn_drive(self, driver: SagaDriver) -> None:
         """Drive the saga in a task of its own."""
 
-    def wake_at(self, driver: SagaDriver, at: float) -> None:
+    def wake_at(self, driver: SagaDriver, wake: WakeAt) -> None:
         """Post ``TimePassed`` to the driver at that time."""
 
     def saga_changed(self, driver: SagaDriver, decision: Decision) -> None:
@@ -257,7 +257,7 @@ class SagaDriver:
             if isinstance(effect, CallTool):
                 calls.append(effect)
             elif isinstance(effect, WakeAt):
-                self._host.wake_at(self, effect.at)
+                self._host.wake_at(self, effect)
         if decision.records:
             self._host.saga_changed(self, decision)
         if self.on_rest and is_at_rest(self.saga):

@@ -197,7 +197,7 @@ def undo_failed(
                 retry_at=work.at + delay_s,
             )
         )
-        work.wake(work.at + delay_s)
+        work.wake(work.at + delay_s, wait_s_max=call.retry.delay_s_max)
         return
     reason = "unknown" if is_unknown or undo.is_doubted else "rejected"
     work.write(r.UndoStuck(at=work.at, step=index, reason=reason, error=error))

@@ -31,6 +31,7 @@ from fsm_saga.core.due import (
     resume_action,
     resume_check,
     resume_undo,
+    wake_for_deadline,
     wake_for_the_rest,
 )
 from fsm_saga.core.fold import fold  # registers the rules of the fold
@@ -158,7 +159,7 @@ def _submitted(work: Work, event: e.Submitted) -> None:
 
 def _start(work: Work) -> None:
     if work.move(SagaEvent.START).kind is VerdictKind.MOVE:
-        work.wake(work.draft.deadline_at)
+        wake_for_deadline(work)
 
 
 def _is_current(work: Work, event: e.CallEvent) -> bool:
@@ -276,6 +277,7 @@ def _is_stale(work: Work, event: e.CallEvent) -> bool:
 
 
 def _time_passed(work: Work, event: e.TimePassed) -> None:
+    work.waited_for = event.waited_for
     _turn_if_overdue(work)
     do_what_is_due(work)
 
@@ -413,7 +415,7 @@ def _human_answered(work: Work, event: e.HumanAnswer) -> None:
     human_answered(work, event)
     # While a person is asked the deadline changes nothing, and a crash forgets its timer.
     note_deadline(work)
-    work.wake(work.draft.deadline_at if work.draft.state.phase is Phase.EXECUTING else None)
+    wake_for_deadline(work)
 
 
 _Handler = Callable[[Work, e.Event], None]

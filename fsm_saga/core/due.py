@@ -27,14 +27,15 @@ def do_what_is_due(work: Work) -> None:
     for index in bits(draft.running | draft.undoing | draft.awaiting):
         step = draft.steps[index]
         if step.status is StepStatus.AWAITING_APPROVAL:
-            if step.expires_at is not None and step.expires_at <= at:
+            if work.is_over(step.expires_at):
                 note = "nobody approved in time"
                 work.write(r.ApprovalDenied(at=at, step=index, by="expiry", note=note))
         elif step.status is StepStatus.COMPENSATING:
             _retry_undo_if_due(work, index)
-        elif step.retry_at is not None and step.retry_at <= at:
+        elif work.is_over(step.retry_at):
             _retry_step(work, index)
         elif step.wait_until is not None and step.wait_until <= at:
+            # The tool goes by its own clock: only ours can tell, and may only be late.
             error = step.error or "the tool's deadline passed without an answer"
             work.write(r.ActionDoubted(at=at, step=index, error=error))
 
@@ -42,15 +43,14 @@ def do_what_is_due(work: Work) -> None:
 def note_deadline(work: Work) -> None:
     """Write down that the saga's own time is over, if it is and if that still counts."""
     draft = work.draft
-    is_due = draft.deadline_at is not None and draft.deadline_at <= work.at
     counts = draft.stop is None and draft.state.phase is Phase.EXECUTING
-    if is_due and counts and draft.way_back() is not WayBack.CLOSED:
+    if work.is_over(draft.deadline_at) and counts and draft.way_back() is not WayBack.CLOSED:
         work.write(r.DeadlinePassed(at=work.at))
 
 
 def _retry_undo_if_due(work: Work, index: int) -> None:
     undo = undo_of(work, index)
-    if undo.retry_at is None or undo.retry_at > work.at:
+    if not work.is_over(undo.retry_at):
         return
     if not may_send_undo(work.draft, index, work.at):
         work.write(r.UndoStuck(at=work.at, step=index, reason="expired", error=_FORGOTTEN))
@@ -94,18 +94,30 @@ def is_in_flight(work: Work, index: int) -> bool:
     return step.retry_at is None and step.wait_until is None
 
 
+def wake_for_deadline(work: Work) -> None:
+    """Ask for a wake at the saga's own deadline, if it has one and that still counts."""
+    draft = work.draft
+    if draft.state.phase is Phase.EXECUTING:
+        work.wake(draft.deadline_at, wait_s_max=draft.program.deadline_s)
+
+
 def wake_for_the_rest(work: Work) -> None:
     """Ask for a wake at every time that the saga waits for; a crash forgot its timers."""
     draft = work.draft
-    work.wake(draft.deadline_at if draft.state.phase is Phase.EXECUTING else None)
+    wake_for_deadline(work)
     for index in bits(draft.running | draft.undoing | draft.awaiting):
-        step = draft.steps[index]
+        step, spec = draft.steps[index], work.spec(index)
         if step.status is StepStatus.AWAITING_APPROVAL:
-            work.wake(step.expires_at)
+            work.wake(step.expires_at, wait_s_max=spec.approval_expires_s)
         elif step.status is StepStatus.COMPENSATING:
-            work.wake(undo_of(work, index).retry_at)
+            retry = undo_call_spec(draft, index).retry
+            work.wake(undo_of(work, index).retry_at, wait_s_max=retry.delay_s_max)
+        elif step.retry_at is not None:
+            asked = spec.check if step.awaited is Direction.CHECK else None
+            retry = spec.action.retry if asked is None else asked.retry
+            work.wake(step.retry_at, wait_s_max=retry.delay_s_max)
         else:
-            work.wake(step.retry_at if step.retry_at is not None else step.wait_until)
+            work.wake(step.wait_until, wait_s_max=None)
 
 
 def resume_action(work: Work, index: int) -> None:

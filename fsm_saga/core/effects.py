@@ -45,9 +45,16 @@ class CallTool(Struct, frozen=True, kw_only=True):
 
 
 class WakeAt(Struct, frozen=True, kw_only=True):
-    """Feed ``TimePassed`` to the saga once the clock shows ``at``; earlier or twice is harmless."""
+    """Feed ``TimePassed`` to the saga once the clock shows ``at``; earlier or twice is harmless.
+
+    Attributes:
+        wait_s_max: The longest wait that this can be of: after so many seconds, or as many as were
+            left when it was ordered, it is over whatever the clock shows, which may have been set
+            back. None for the time of somebody else's clock, which ours alone can tell.
+    """
 
     at: float
+    wait_s_max: float | None = None
 
 
 Effect = CallTool | WakeAt

@@ -80,8 +80,8 @@ class CallUnknown(CallEvent, frozen=True, kw_only=True):
 class TimePassed(Event, frozen=True, kw_only=True):
     """It is ``at`` now; whatever is due by then is due.
 
-    ``waited_for`` is the time of a ``WakeAt`` that was waited for in full, whatever the clock
-    shows since it was set back: what it was set for is due as well.
+    ``waited_for`` is the time of the ``WakeAt`` that is over, for the clock may have been set back
+    meanwhile: what waits for that very time is due as well.
     """
 
     waited_for: float = 0.0

@@ -54,7 +54,7 @@ def _launch(work: Work, index: int) -> None:
             at=work.at, step=index, params=params, digest=digest, expires_at=expires_at
         )
     )
-    work.wake(expires_at)
+    work.wake(expires_at, wait_s_max=spec.approval_expires_s)
 
 
 def resolve_undo(
@@ -266,7 +266,7 @@ def _retry(work: Work, index: int, *, outcome: str, error: str, jitter: float) -
             retry_at=retry_at,
         )
     )
-    work.wake(retry_at)
+    work.wake(retry_at, wait_s_max=spec.action.retry.delay_s_max)
     return True
 
 
@@ -286,7 +286,7 @@ def leave_in_doubt(work: Work, index: int, error: str) -> None:
                 work.write(r.ActionDoubted(at=work.at, step=index, error=error))
             else:
                 work.write(r.WaitStarted(at=work.at, step=index, until=until, error=error))
-                work.wake(until)
+                work.wake(until, wait_s_max=None)
         case _:
             work.write(r.ActionDoubted(at=work.at, step=index, error=error))
 
@@ -360,7 +360,7 @@ def check_failed(work: Work, index: int, error: str, jitter: float) -> None:
             retry_at=work.at + delay_s,
         )
     )
-    work.wake(work.at + delay_s)
+    work.wake(work.at + delay_s, wait_s_max=spec.check.retry.delay_s_max)
 
 
 def settle_before_turning(work: Work) -> None:

@@ -47,11 +47,12 @@ def bits(mask: int) -> Iterator[int]:
 class Work:
     """Collects the records and effects of one decision; every record is applied as written."""
 
-    __slots__ = ("at", "candidates", "draft", "effects", "note", "records")
+    __slots__ = ("at", "candidates", "draft", "effects", "note", "records", "waited_for")
 
     def __init__(self, saga: Saga, at: float) -> None:
         self.draft = Draft.of(saga)
         self.at = at
+        self.waited_for = 0.0
         self.records: list[Record] = []
         self.effects: list[Effect] = []
         self.note = ""
@@ -75,10 +76,14 @@ class Work:
         """Order an effect, to be carried out once the records are durable."""
         self.effects.append(effect)
 
-    def wake(self, at: float | None) -> None:
-        """Ask for a ``TimePassed`` at that time, if any."""
+    def wake(self, at: float | None, *, wait_s_max: float | None) -> None:
+        """Ask for a ``TimePassed`` at that time, if any; see ``WakeAt``."""
         if at is not None:
-            self.effects.append(WakeAt(at=at))
+            self.effects.append(WakeAt(at=at, wait_s_max=wait_s_max))
+
+    def is_over(self, limit: float | None) -> bool:
+        """Return whether what was to last until then is over: by the clock, or by waiting."""
+        return limit is not None and (limit <= self.at or limit == self.waited_for)
 
     def spec(self, index: int) -> StepSpec:
         """Return the compiled step."""

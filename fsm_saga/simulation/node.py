@@ -75,7 +75,10 @@ class SimClock:
 
     def now(self) -> float:
         """Return what the node takes for the time."""
-        return self._node.world.now() + self._node.clock_offset_s
+        world = self._node.world
+        shown = world.now() + self._node.clock_offset_s
+        world.true_at[shown] = world.loop.time()
+        return shown
 
     def jitter(self) -> float:
         """Return a number in [0, 1)."""

@@ -62,7 +62,6 @@ class Trouble:
             node.clock_offset_s = between(-SKEW_S, SKEW_S, draw[1])
         if self.clock_jumps:
             jump_s = between(-JUMP_S, JUMP_S, draw[2])
-            self.longest_s = max(self.longest_s, 2 * abs(jump_s))
             loop.call_world(between(0.0, SPAN_S, draw[3] ** 2), self._jump, node, jump_s)
         if world.happens("cut-store", node.name, draw[4]):
             loop.call_world(between(0.0, SPAN_S, draw[5] ** 2), node.cut_store, 10.0 * draw[6])

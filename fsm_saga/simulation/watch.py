@@ -102,6 +102,7 @@ class Watch:
     ) -> None:
         self._people = people
         self.sagas: dict[str, Watched] = {}
+        self._findings: dict[str, Findings] = {}
         self.intents = Intents()
         self.corrupt: dict[str, None] = {}
         self.submitted: dict[str, None] = {}
@@ -139,7 +140,11 @@ class Watch:
     def _fold(self, watched: Watched | None, append: Append) -> Saga:
         """Apply the records one by one, each judged against the state before it."""
         draft: Draft | None = None if watched is None else Draft.of(watched.saga)
-        findings = Findings(append.saga_id, self._world.broken, self._people)
+        findings = self._findings.get(append.saga_id)
+        if findings is None:
+            findings = self._findings[append.saga_id] = Findings(
+                append.saga_id, self._world.broken, self._people, true_at=self._world.true_at
+            )
         for record in append.records:
             if draft is None or watched is None:
                 reader = JournalReader()

@@ -47,6 +47,7 @@ class World:
         counts: How often each thing happened that must happen sometimes.
         trace: What happened, in order.
         in_flight: Messages between coordinators and tools that have not arrived.
+        true_at: When the clocks of the nodes showed what they showed, for whoever looked.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class World:
         self.violations: list[Violation] = []
         self.bytes = hashlib.blake2b(digest_size=16)
         self.in_flight = 0
+        self.true_at: dict[float, float] = {}
 
     def now(self) -> float:
         """Return the true time in seconds since 1970."""

@@ -40,7 +40,7 @@ def test_a_saga_is_submitted_once() -> None:
 
 def test_a_deadline_is_asked_for_at_the_start() -> None:
     play = Play("1 a / ua\ndeadline 30")
-    assert WakeAt(at=30.0) in play.last.effects
+    assert WakeAt(at=30.0, wait_s_max=30.0) in play.last.effects
 
 
 def test_an_open_plan_may_begin_empty_and_rests() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from fsm_saga.core import events as e
 from fsm_saga.core.effects import WakeAt
 from tests.support.play import CHECK, UNDO, Play
 
@@ -89,7 +92,7 @@ def test_an_answer_in_time_asks_to_be_woken_at_the_deadline() -> None:
     play = Play("1 a / ua ; retry=1\n2 b / ub\ndeadline 30")
     play.unknown(1)
     play.supply(1, {"id": 1})
-    assert WakeAt(at=30.0) in play.last.effects
+    assert WakeAt(at=30.0, wait_s_max=30.0) in play.last.effects
     play = Play("1 a / ua ; retry=1\n2 b / ub\ndeadline 30")
     play.unknown(1)
     play.settle(1)
@@ -112,11 +115,73 @@ def test_what_waits_is_woken_for_and_not_sent() -> None:
     play.rejected(1)
     play.resume()
     assert play.written == []
-    assert set(play.last.effects) == {WakeAt(at=10.0), WakeAt(at=30.0), WakeAt(at=60.0)}
+    assert set(play.last.effects) == {
+        WakeAt(at=10.0, wait_s_max=60.0),
+        WakeAt(at=30.0, wait_s_max=30.0),
+        WakeAt(at=60.0, wait_s_max=60.0),
+    }
     play = Play("1 a / ua ; deadline=20 retry=1", "a deadline")
     play.unknown(1)
     play.resume()
-    assert list(play.last.effects) == [WakeAt(at=25.0)]
+    assert list(play.last.effects) == [WakeAt(at=25.0)], "the tool goes by its own clock"
+    play = Play("1 a / ua id=$output.step_1.id ; retry=1", "a check=ask")
+    play.unknown(1)
+    play.unknown(1, direction=CHECK)
+    check = play.saga.program.steps[0].check
+    assert check is not None
+    play.resume()
+    wakes = [each for each in play.last.effects if isinstance(each, WakeAt)]
+    assert [wake.wait_s_max for wake in wakes] == [check.retry.delay_s_max]
+
+
+def test_what_was_waited_for_is_due_whatever_the_clock_shows() -> None:
+    """The clock was set back an hour; who waited says so by the time that was waited for."""
+    hour_before = 10_000.0 - 3600.0
+    play = Play("1 a / ua ; retry=2*10\n2 b / ub")
+    play.at = 10_000.0
+    play.rejected(1)
+    play.give(e.TimePassed(at=hour_before))
+    assert play.written == []
+    play.give(e.TimePassed(at=hour_before, waited_for=10_009.0))
+    assert play.written == [], "that was another wait, and a longer one may not be due"
+    play.give(e.TimePassed(at=hour_before, waited_for=10_010.0))
+    assert play.written == ["AttemptStarted"]
+
+
+@pytest.mark.parametrize(
+    ("text", "over_at", "written"),
+    [
+        ("1 a / ua ; approval=60", 60.0, "ApprovalDenied"),
+        ("1 a / ua ; approval=90\ndeadline 60", 60.0, "DeadlinePassed"),
+    ],
+)
+def test_approvals_and_the_deadline_are_over_once_they_were_waited_for(
+    text: str, over_at: float, written: str
+) -> None:
+    play = Play(text)
+    play.give(e.TimePassed(at=-3600.0))
+    assert play.written == []
+    play.give(e.TimePassed(at=-3540.0, waited_for=over_at))
+    assert play.written[0] == written
+
+
+def test_an_undo_is_tried_again_once_that_was_waited_for() -> None:
+    play = undoing()
+    play.rejected(1, direction=UNDO)
+    undo = play.step(1).undo
+    assert undo is not None
+    assert undo.retry_at is not None
+    play.give(e.TimePassed(at=-3600.0, waited_for=undo.retry_at))
+    assert play.written == ["AttemptStarted"]
+
+
+def test_the_deadline_of_a_tool_is_waited_for_by_the_clock_alone() -> None:
+    play = Play("1 a / ua ; deadline=20 retry=1", "a deadline")
+    play.unknown(1)
+    play.give(e.TimePassed(at=24.0, waited_for=25.0))
+    assert play.written == [], "a late copy might still take effect"
+    play.tick(25.0)
+    assert play.written[0] == "ActionDoubted"
 
 
 def test_a_call_of_a_tool_that_forgets_refusals_was_interrupted() -> None:
@@ -172,7 +237,7 @@ def test_an_undo_that_waits_is_woken_for() -> None:
     play = undoing()
     play.rejected(1, direction=UNDO)
     play.resume()
-    assert list(play.last.effects) == [WakeAt(at=10.0)]
+    assert list(play.last.effects) == [WakeAt(at=10.0, wait_s_max=60.0)]
 
 
 def test_an_undo_that_cannot_be_repeated_is_stuck() -> None:

@@ -394,7 +394,7 @@ def test_a_success_of_a_sibling_after_the_turn_launches_nothing() -> None:
 def test_wakes_are_asked_for_in_the_decision_that_needs_them() -> None:
     play = Play("1 a / ua ; retry=2*7")
     play.rejected(1)
-    assert list(play.last.effects) == [WakeAt(at=7.0)]
+    assert list(play.last.effects) == [WakeAt(at=7.0, wait_s_max=60.0)]
     play.tick()
     play.rejected(1)
     assert list(play.last.effects) == []

@@ -31,12 +31,12 @@ def test_what_is_written_counts_at_once_and_what_is_done_keeps_its_order() -> No
     work = Work(play.saga, 5.0)
     work.write(r.CancelRequested(at=5.0, by="ann"))
     assert work.draft.stop is SagaEvent.CANCELLED
-    work.wake(None)
-    work.wake(9.0)
+    work.wake(None, wait_s_max=None)
+    work.wake(9.0, wait_s_max=4.0)
     call = play.calls[0]
     work.do(call)
     decision = work.decision()
-    assert decision.effects == (WakeAt(at=9.0), call)
+    assert decision.effects == (WakeAt(at=9.0, wait_s_max=4.0), call)
     assert decision.saga.position == play.saga.position + 1
     assert decision.saga.updated_at == 5.0
     assert play.saga.stop is None, "the old saga is what it was"
