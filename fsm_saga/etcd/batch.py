@@ -32,7 +32,7 @@ from fsm_saga.etcd.errors import (
     TooManyOperationsError,
     UnknownOutcomeError,
 )
-from fsm_saga.etcd.footprint import Footprint, conflicts, footprint
+from fsm_saga.etcd.footprint import Company, Footprint, footprint
 from fsm_saga.etcd.transport import EtcdTransport
 
 # etcd's own limit, --max-txn-ops; an inner transaction has what the outer one leaves.
@@ -76,14 +76,12 @@ class Batcher:
     def __init__(
         self,
         transport: EtcdTransport,
-        group: asyncio.TaskGroup,
         *,
         fence: Sequence[Compare],
         limits: BatchLimits,
         timeout_s: float | None,
     ) -> None:
         self._transport = transport
-        self._group = group
         self._fence = tuple(fence)
         self._who_leads = tuple(Range(key=compare.key) for compare in fence)
         self._limits = limits
@@ -92,9 +90,10 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._busy: set[bytes] = set()
         self._sending: set[_Waiting] = set()
-        self._in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_scheduled = False
         self._is_closed = False
+        self._broken_by: BaseException | None = None
 
     async def submit(self, txn: Txn, *, order_keys: Iterable[bytes] = ()) -> TxnResult:
         """Commit the transaction, in whatever company, and return its own result.
@@ -127,20 +126,21 @@ class Batcher:
 
     def _pump(self) -> None:
         self._is_scheduled = False
-        while self._in_flight < self._limits.in_flight_max:
-            batch, footprints = self._take()
+        while len(self._tasks) < self._limits.in_flight_max:
+            batch, together = self._take()
             if not batch:
                 return
-            self._in_flight += 1
             self._sending.update(batch)
-            self._busy |= footprints.writes
-            self._group.create_task(self._send(batch, footprints), name="etcd batch")
+            self._busy |= together.writes
+            task = self._loop.create_task(self._send(batch, together), name="etcd batch")
+            self._tasks.add(task)
+            task.add_done_callback(self._sent)
 
-    def _take(self) -> tuple[list[_Waiting], Footprint]:
+    def _take(self) -> tuple[list[_Waiting], Company]:
         """Take from the queue what can go together now, the oldest first."""
         limits = self._limits
         batch: list[_Waiting] = []
-        together = Footprint(writes=set(), reads=set(), intervals=[])
+        together = Company()
         passed: list[_Waiting] = []
         passed_writes: set[bytes] = set()
         look_max = limits.member_max * LOOK_AHEAD
@@ -157,29 +157,32 @@ class Batcher:
                 is_full
                 or not own.writes.isdisjoint(self._busy)
                 or not own.writes.isdisjoint(passed_writes)
-                or conflicts(own, together)
+                or not together.fits(own)
             ):
                 passed.append(waiting)
                 passed_writes |= own.writes
                 continue
             batch.append(waiting)
-            together.writes |= own.writes
-            together.reads |= own.reads
-            together.intervals += own.intervals
-            together.size += own.size
-            together.operations = max(together.operations, own.operations)
+            together.add(own)
         self._queue.extendleft(reversed(passed))
         return batch, together
 
-    async def _send(self, batch: list[_Waiting], together: Footprint) -> None:
+    async def _send(self, batch: list[_Waiting], together: Company) -> None:
         try:
             await self._commit(batch)
         finally:
-            self._in_flight -= 1
             self._sending.difference_update(batch)
             self._busy -= together.writes
-            if self._queue and not self._is_scheduled:
-                self._pump()
+            # Nobody may wait for ever, whatever stopped this.
+            _fail(batch, _not_waited_for())
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken_by = self._broken_by or error
+            self.abandon()
+        elif self._queue and not self._is_scheduled and not self._is_closed:
+            self._pump()
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -235,13 +238,23 @@ class Batcher:
             ),
         )
         self._queue.clear()
-        _fail(
-            self._sending,
-            UnknownOutcomeError(
-                "etcd was not waited for: the batcher was closed meanwhile. What was submitted may "
-                "have been applied, or may still be; read back."
-            ),
-        )
+        _fail(self._sending, _not_waited_for())
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Abandon what is left, and raise what broke the batcher, if anything did."""
+        self.abandon()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._broken_by is not None:
+            raise self._broken_by
+
+
+def _not_waited_for() -> UnknownOutcomeError:
+    return UnknownOutcomeError(
+        "etcd was not waited for: the batcher was closed meanwhile. What was submitted may have "
+        "been applied, or may still be; read back."
+    )
 
 
 def _hand_out(batch: Sequence[_Waiting], result: TxnResult) -> None:
@@ -277,10 +290,10 @@ async def open_batcher(
         limits: How much goes into one commit.
         timeout_s: How long one commit may take; as the transport says when None.
     """
-    async with asyncio.TaskGroup() as group:
-        batcher = Batcher(transport, group, fence=fence, limits=limits, timeout_s=timeout_s)
-        try:
-            yield batcher
-            await batcher.drain()
-        finally:
-            batcher.abandon()
+    # Not a task group: what the body raises is to come out as it is.
+    batcher = Batcher(transport, fence=fence, limits=limits, timeout_s=timeout_s)
+    try:
+        yield batcher
+        await batcher.drain()
+    finally:
+        await batcher.close()

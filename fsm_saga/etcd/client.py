@@ -123,6 +123,10 @@ class EtcdClient:
     async def _start_watch(self) -> WatchCall:
         metadata = await self._tokens.metadata()
         endpoint = self._endpoints.current
+
+        async def renew() -> None:
+            await self._tokens.renew(metadata)
+
         # A member without a leader ends such a watch instead of keeping silent.
         call = endpoint.calls["Watch.Watch"](metadata=(("hasleader", "true"), *metadata))
         return WatchCall(
@@ -130,7 +134,7 @@ class EtcdClient:
             address=endpoint.address,
             on_failure=lambda: self._endpoints.report_failure(endpoint),
             on_answer=lambda: self._endpoints.report_answer(endpoint),
-            renew_token=lambda: self._tokens.renew(metadata),
+            renew_token=renew if self._tokens.is_renewable else None,
         )
 
     # --- leases -------------------------------------------------------------------------------

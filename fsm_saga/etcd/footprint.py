@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -10,6 +11,9 @@ from fsm_saga.etcd.data import Delete, Operation, Put, Range, Txn
 
 # What protobuf and the operations around them need beside keys and values, at most.
 OPERATION_BYTES = 32
+
+# Above every key that fits into a request; etcd writes an interval without an end as the byte 0.
+_NO_END = b"\xff" * 2048
 
 
 class Footprint(Struct, kw_only=True):
@@ -37,19 +41,60 @@ def footprint(txn: Txn, order_keys: Iterable[bytes] = ()) -> Footprint:
     return found
 
 
-def conflicts(member: Footprint, batch: Footprint) -> bool:
-    """Return whether sharing a commit with the batch would change what the member does.
+class Company:
+    """The members of one commit so far; ``fits`` says who may join.
 
     All comparisons of a commit see the state before it, and a key is written once in it. So a
     member may neither write what another one looks at, nor look at what another one writes.
     """
-    return (
-        not member.writes.isdisjoint(batch.writes)
-        or not member.writes.isdisjoint(batch.reads)
-        or not member.reads.isdisjoint(batch.writes)
-        or any(_reaches(batch.writes, interval) for interval in member.intervals)
-        or any(_reaches(member.writes, interval) for interval in batch.intervals)
-    )
+
+    def __init__(self) -> None:
+        self.writes: set[bytes] = set()
+        self.size = 0
+        self.operations = 0
+        self._reads: set[bytes] = set()
+        self._writes_in_order: list[bytes] = []
+        # Disjoint and in order: whatever overlaps is joined, so that one look finds a key.
+        self._lows: list[bytes] = []
+        self._highs: list[bytes] = []
+
+    def fits(self, member: Footprint) -> bool:
+        """Return whether the member means the same with these as alone."""
+        return (
+            member.writes.isdisjoint(self.writes)
+            and member.writes.isdisjoint(self._reads)
+            and member.reads.isdisjoint(self.writes)
+            and not any(self._writes_within(low, high) for low, high in member.intervals)
+            and not (self._lows and any(self._looks_at(key) for key in member.writes))
+        )
+
+    def add(self, member: Footprint) -> None:
+        """Take the member in."""
+        self.writes |= member.writes
+        self._reads |= member.reads
+        self.size += member.size
+        self.operations = max(self.operations, member.operations)
+        for key in member.writes:
+            bisect.insort(self._writes_in_order, key)
+        for low, high in member.intervals:
+            self._add_interval(low, high)
+
+    def _writes_within(self, low: bytes, high: bytes) -> bool:
+        first = bisect.bisect_left(self._writes_in_order, low)
+        return first < len(self._writes_in_order) and self._writes_in_order[first] < high
+
+    def _looks_at(self, key: bytes) -> bool:
+        last = bisect.bisect_right(self._lows, key) - 1
+        return last >= 0 and key < self._highs[last]
+
+    def _add_interval(self, low: bytes, high: bytes) -> None:
+        first = bisect.bisect_left(self._highs, low)
+        last = bisect.bisect_right(self._lows, high)
+        if first < last:
+            low = min(low, self._lows[first])
+            high = max(high, self._highs[last - 1])
+        self._lows[first:last] = [low]
+        self._highs[first:last] = [high]
 
 
 def _add_txn(found: Footprint, txn: Txn) -> int:
@@ -95,11 +140,6 @@ def _add_operation(found: Footprint, operation: Operation) -> int:
 
 def _add_read(found: Footprint, key: bytes, range_end: bytes) -> None:
     if range_end:
-        found.intervals.append((key, range_end))
+        found.intervals.append((key, range_end if range_end != b"\0" else _NO_END))
     else:
         found.reads.add(key)
-
-
-def _reaches(keys: set[bytes], interval: tuple[bytes, bytes]) -> bool:
-    low, high = interval
-    return any(low <= key and (high == b"\0" or key < high) for key in keys)

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from fsm_saga.etcd.clock import Clock
+from fsm_saga.etcd.data import LeaseGrant
 from fsm_saga.etcd.errors import (
     EtcdError,
     LeaseExistsError,
@@ -44,15 +45,21 @@ class Session:
     """
 
     def __init__(
-        self, transport: EtcdTransport, lease_id: int, ttl_s: int, *, margin_s: float, clock: Clock
+        self,
+        transport: EtcdTransport,
+        granted: LeaseGrant,
+        *,
+        sent_at: float,
+        margin_s: float,
+        clock: Clock,
     ) -> None:
-        self.lease_id = lease_id
-        self.ttl_s = ttl_s
+        self.lease_id = granted.lease_id
+        self.ttl_s = granted.ttl_s
         self.lost = asyncio.Event()
         self._transport = transport
         self._margin_s = margin_s
         self._clock = clock
-        self._expires_at = 0.0
+        self._expires_at = sent_at + granted.ttl_s - margin_s
         self._reason = ""
 
     @property
@@ -99,13 +106,14 @@ class Session:
                 task.cancel()
             await asyncio.gather(working, losing, return_exceptions=True)
 
-    def renewed(self, sent_at: float, ttl_s: int) -> None:
-        """Note that the renewal sent at ``sent_at`` was answered."""
-        if self.is_alive or self._expires_at == 0.0:
-            self._expires_at = sent_at + ttl_s - self._margin_s
-
     async def keep_alive(self) -> None:
         """Renew the lease three times in its life, and return when it is lost."""
+        try:
+            await self._keep_alive()
+        finally:
+            self._lose("it is no longer renewed")
+
+    async def _keep_alive(self) -> None:
         pause_s = self.ttl_s / RENEWALS_PER_TTL
         while self.is_alive:
             # The lease's own end comes in any case, also while a renewal hangs.
@@ -123,7 +131,9 @@ class Session:
             except (EtcdError, TimeoutError):
                 pause_s = RETRY_PAUSE_S
             else:
-                self.renewed(sent_at, ttl_s)
+                # Asked first: an answer that came after our own end changes nothing.
+                if self.is_alive:
+                    self._expires_at = sent_at + ttl_s - self._margin_s
 
     async def revoke(self) -> None:
         """End the lease, as far as etcd can be reached; if not it ends by itself."""
@@ -174,14 +184,17 @@ async def open_session(
     if not 0 <= margin_s < ttl_s:
         raise ValueError(f"margin_s={margin_s} must be at least 0 and below ttl_s={ttl_s}.")
     session = await _grant(transport, ttl_s, margin_s, clock, choose_id)
-    async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(session.keep_alive(), name="etcd lease")
-        try:
-            yield session
-        finally:
-            keeping.cancel()
-            if session.is_alive:
-                await session.revoke()
+    # Not a task group: what the body raises is to come out as it is.
+    keeping = asyncio.create_task(session.keep_alive(), name="etcd lease")
+    try:
+        yield session
+    finally:
+        keeping.cancel()
+        if session.is_alive:
+            await session.revoke()
+        await asyncio.gather(keeping, return_exceptions=True)
+        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+            raise error
 
 
 async def _grant(
@@ -193,23 +206,23 @@ async def _grant(
 ) -> Session:
     """Get a lease under an id of our own, so that a lost answer can be asked for again."""
     lease_id = choose_id()
-    sent_at = clock()
+    first_at = clock()
     is_sent = False
     while True:
+        sent_at = clock()
         try:
-            ttl_s = (await transport.grant_lease(ttl_s, lease_id=lease_id)).ttl_s
+            granted = await transport.grant_lease(ttl_s, lease_id=lease_id)
         except LeaseExistsError:
             if not is_sent:
                 # The id is somebody else's, by a chance of one in quintillions.
                 lease_id = choose_id()
                 continue
+            # An earlier try went through, and its time began as early as that.
+            granted, sent_at = LeaseGrant(lease_id=lease_id, ttl_s=ttl_s), first_at
         except UnknownOutcomeError:
             is_sent = True
-            if clock() - sent_at >= ttl_s - margin_s:
+            if clock() - first_at >= ttl_s - margin_s:
                 raise
             await asyncio.sleep(RETRY_PAUSE_S)
             continue
-        break
-    session = Session(transport, lease_id, ttl_s, margin_s=margin_s, clock=clock)
-    session.renewed(sent_at, ttl_s)
-    return session
+        return Session(transport, granted, sent_at=sent_at, margin_s=margin_s, clock=clock)

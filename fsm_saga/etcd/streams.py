@@ -59,7 +59,7 @@ class WatchCall:
         address: str,
         on_failure: Callable[[], None],
         on_answer: Callable[[], None],
-        renew_token: Callable[[], Awaitable[None]],
+        renew_token: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._call = call
         self._address = address
@@ -137,7 +137,7 @@ class WatchCall:
         )
 
     async def _refuse(self, reason: str) -> None:
-        if is_token_refused(reason):
+        if self._renew_token is not None and is_token_refused(reason):
             await self._renew_token()
             raise EtcdUnavailableError(
                 f"etcd refused {self._what}: the token had expired. It is renewed; open the watch "
