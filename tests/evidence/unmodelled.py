@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 DESIGN = Path(__file__).resolve().parents[2] / "DESIGN.md"
-_SECTION = re.compile(r"^## 9\. Failure model.*?\n(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
+_SECTION = re.compile(r"^## 10\. Failure model.*?\n(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
 _BULLET = re.compile(r"^- (.*?)(?=^- |^\s*\Z|^$)", re.DOTALL | re.MULTILINE)
 
 _EVIDENCE_LIMITS = (
@@ -31,7 +31,7 @@ _EVIDENCE_LIMITS = (
 
 
 def engine_limits() -> tuple[str, ...]:
-    """Return the promises that section 9 of DESIGN.md says are not made, each on one line.
+    """Return the promises that section 10 of DESIGN.md says are not made, each on one line.
 
     Raises:
         ValueError: If the section is not there.
@@ -39,7 +39,7 @@ def engine_limits() -> tuple[str, ...]:
     section = _SECTION.search(DESIGN.read_text(encoding="utf-8"))
     found = _BULLET.findall(section[1]) if section else []
     if not found:
-        raise ValueError("DESIGN.md has no list in its section 9.")
+        raise ValueError("DESIGN.md has no list in its section 10.")
     return tuple(" ".join(each.split()) for each in found)
 
 
