@@ -24,12 +24,14 @@ from fsm_saga.core.records import (
     SagaSubmitted,
     StepsAppended,
 )
-from fsm_saga.core.states import Phase, SagaState
+from fsm_saga.core.states import Outcome, Phase, SagaState
 from fsm_saga.errors import CorruptRecordError, InvariantBrokenError
 from fsm_saga.ports import Head
 
-DAMAGED = "DAMAGED"
-"""The state in the head of a saga of which neither head nor journal can be read."""
+DAMAGED = str(SagaState(Phase.NEEDS_HUMAN))
+"""The state in the head of a saga of which nothing can be read: who reads heads knows the word."""
+
+_SAID_OF_DAMAGED = "damaged in the store: `fsm-saga doctor` tells more"
 
 _NOBODY_IS_ASKED = frozenset({Phase.COMPENSATING, Phase.NEEDS_HUMAN, Phase.FAILED})
 
@@ -91,7 +93,14 @@ def head_from_journal(saga_id: str, journal: Sequence[Record]) -> Head:
 def damaged_head(saga_id: str) -> Head:
     """Return what lists show of a saga of which nothing can be read."""
     return Head(
-        saga_id=saga_id, state=DAMAGED, outcome=None, position=0, created_at=0.0, updated_at=0.0
+        saga_id=saga_id,
+        state=DAMAGED,
+        outcome=str(Outcome.UNKNOWN),
+        position=0,
+        created_at=0.0,
+        updated_at=0.0,
+        goal=_SAID_OF_DAMAGED,
+        waits_for="person",
     )
 
 

@@ -24,10 +24,14 @@ HEAD_COLUMNS = (
 _HEAD_WIDTH = 11
 
 # A text that is none keeps apsw from returning any row, so texts come as bytes.
-_SAGA = (
+_HEAD = (
     "SELECT h.number, CAST(h.saga_id AS BLOB), CAST(h.state AS BLOB), CAST(h.outcome AS BLOB),"
     " h.position, h.created_at, h.updated_at, CAST(h.goal AS BLOB), h.is_final,"
-    " CAST(h.waits_for AS BLOB), h.crc, e.position, e.count, e.body, e.crc"
+    " CAST(h.waits_for AS BLOB), h.crc"
+)
+_HEAD_OF_ID = f"{_HEAD} FROM heads h WHERE h.saga_id = ?"
+_SAGA = (
+    f"{_HEAD}, e.position, e.count, e.body, e.crc"
     " FROM heads h LEFT JOIN entries e ON e.saga = h.number"
 )
 SAGA_OF_NUMBER = f"{_SAGA} WHERE h.number = ? ORDER BY e.position"
@@ -93,11 +97,14 @@ class StoredSaga(NamedTuple):
 
 def stored_saga(rows: Rows) -> StoredSaga:
     """Return what ``SAGA_OF_NUMBER`` or ``SAGA_OF_ID`` found, which is at least one row."""
-    number, *values = rows[0][:_HEAD_WIDTH]
-    texts = (0, 1, 2, 6, 8)  # saga_id, state, outcome, goal, waits_for
-    head_row = (number, *(_text(v) if at in texts else v for at, v in enumerate(values)))
+    row = _with_texts(rows[0][:_HEAD_WIDTH])
     entries = [row[_HEAD_WIDTH:] for row in rows if row[_HEAD_WIDTH] is not None]
-    return StoredSaga(number, _text(values[0]) or "", sound_head(head_row), entries)
+    return StoredSaga(row[0], row[1], sound_head(row), entries)
+
+
+def _with_texts(row: Sequence[Any]) -> Sequence[Any]:
+    """Return a row of ``_HEAD`` with texts; what is none becomes such that no checksum fits it."""
+    return [v.decode(errors="replace") if isinstance(v, bytes) else v for v in row]
 
 
 def sound_head(row: Sequence[Any]) -> Head | None:
@@ -169,20 +176,13 @@ def mend_position(execute: Callable[..., Any], saga_id: str) -> bool:
 
     That is the one value that an append is held against. All others are written anew by it.
     """
-    rows = execute(SAGA_OF_ID, (saga_id,)).fetchall()
-    if not rows:
-        return False
-    saga = stored_saga(rows)
-    if saga.head is not None:
-        return False
+    heads = execute(_HEAD_OF_ID, (saga_id,)).fetchall()
+    if not heads or sound_head(_with_texts(heads[0])) is not None:
+        return False  # as mostly: then the journal, which may be long, is not read
+    saga = stored_saga(execute(SAGA_OF_ID, (saga_id,)).fetchall())
     try:
         position = len(records_of(saga_id, saga.entries))
     except (CorruptRecordError, StoreVersionError):
         return False
     execute("UPDATE heads SET position = ? WHERE number = ?", (position, saga.number))
     return True
-
-
-def _text(value: object) -> str | None:
-    """Return bytes as text; what is none becomes such that no checksum fits it."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else None

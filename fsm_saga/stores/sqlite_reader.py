@@ -126,7 +126,7 @@ class JournalReader:
         """Return the heads, newest first, asked for page by page so that no question is long.
 
         A damaged head is made again from its journal. Of a saga whose journal is damaged too, what
-        is returned says ``DAMAGED`` and nothing else.
+        is returned says so and nothing else.
         """
         try:
             return self._heads(_UNFINISHED_HEADS if only_unfinished else _ALL_HEADS, limit)

@@ -13,6 +13,7 @@ from fsm_saga.service.engine import Engine
 from fsm_saga.stores import sqlite_reader
 from fsm_saga.stores.heads import DAMAGED
 from fsm_saga.stores.opening import open_store
+from fsm_saga.stores.sqlite_heads import SAGA_OF_ID, SAGA_OF_NUMBER
 from fsm_saga.tools.python import tool
 from tests.conformance.samples import append_of
 from tests.support.plans import plan_of
@@ -205,3 +206,39 @@ async def test_a_conflict_tells_where_the_journal_really_is(url: str) -> None:
         with pytest.raises(ConflictError) as caught:
             await store.append(append_of(DONE, 1, state="DONE"))
         assert caught.value.facts["found"] == len(journal)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM entries WHERE saga = 2",
+        "UPDATE entries SET body = X'00' WHERE saga = 2",
+        "UPDATE entries SET body = X'5B5D' WHERE saga = 2",
+        "UPDATE entries SET position = position + 1 WHERE saga = 2",
+        "UPDATE entries SET body = CAST(replace(body, 'asking', 'axking') AS BLOB) WHERE saga = 2",
+    ],
+)
+async def test_a_saga_of_which_nothing_is_sound_is_damaged_in_every_answer(
+    url: str, damage: str
+) -> None:
+    change(url, damage, "UPDATE heads SET position = 1, state = 'DONE' WHERE number = 2")
+    shown = {head.saga_id: head.state for head in await heads(url)}
+    assert shown == {DONE: "DONE", ASKING: DAMAGED, OTHER: "EXECUTING(1)"}
+    async with open_store(url) as store:
+        for question in (store.head, store.load):
+            with pytest.raises(CorruptRecordError, match=f"'{ASKING}'"):
+                await question(ASKING)
+        with pytest.raises(ConflictError):
+            await store.append(append_of(ASKING, 9))
+        assert await store.head(OTHER) is not None
+
+
+async def test_a_saga_that_is_removed_while_its_damaged_head_is_looked_at_is_just_gone(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(url, "UPDATE heads SET state = 'DONE' WHERE number = 2")
+    monkeypatch.setattr(sqlite_reader, "SAGA_OF_NUMBER", f"{SAGA_OF_NUMBER} LIMIT 0")
+    monkeypatch.setattr(sqlite_reader, "SAGA_OF_ID", f"{SAGA_OF_ID} LIMIT 0")
+    assert [head.saga_id for head in await heads(url)] == [OTHER, DONE]
+    async with open_store(url, mode="read") as store:
+        assert await store.head(ASKING) is None

@@ -72,6 +72,10 @@ def test_a_damaged_journal_fails_and_is_named(filled: Desk) -> None:
     assert level == "fail"
     assert "'two' is damaged at position 0" in message
     assert found["contents"][0][1].endswith("damage in 1 place")
+    change(filled, "UPDATE heads SET state = 'DONE' WHERE number = 2")
+    listed = filled.on_store("list")
+    assert (listed.code, listed.err) == (0, "")
+    assert "damaged in the store" in next(line for line in listed.out.split("\n") if "two" in line)
 
 
 def test_a_journal_that_lost_its_end_fails(filled: Desk) -> None:

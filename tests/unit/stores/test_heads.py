@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from fsm_saga.core.records import ApprovalRequested, Record, SagaMoved
+from fsm_saga.core.states import Phase, SagaState
 from fsm_saga.errors import CorruptRecordError, FsmSagaError, InvariantBrokenError
 from fsm_saga.ports import Append, Head
 from fsm_saga.simulation.run import run_seed
@@ -93,6 +94,9 @@ def test_a_journal_with_a_state_that_no_saga_has_makes_no_head() -> None:
             head_from_journal("trip-7", journal)
 
 
-def test_the_head_of_a_saga_that_cannot_be_read_says_so_and_is_not_final() -> None:
+def test_the_head_of_a_saga_that_cannot_be_read_says_so_in_words_that_all_know() -> None:
     head = damaged_head("trip-7")
     assert (head.saga_id, head.state, head.is_final) == ("trip-7", DAMAGED, False)
+    assert SagaState.parse(head.state).phase is Phase.NEEDS_HUMAN
+    assert (head.outcome, head.waits_for) == ("unknown", "person")
+    assert "damaged in the store" in (head.goal or "")
