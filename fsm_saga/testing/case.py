@@ -22,13 +22,14 @@ from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
 from fsm_saga.simulation.ends import fault_lines, scene_of, with_fewest_faults
 from fsm_saga.simulation.plans import AMENDS
-from fsm_saga.simulation.scene import Scene
 from fsm_saga.simulation.sweep import Sweep, sweep
 from fsm_saga.testing.blame import told_at_the_test
+from fsm_saga.testing.cast import AGENT, AgentCast, AgentFunction, Cast, PlanCast
 from fsm_saga.testing.end import End
 from fsm_saga.testing.fakes import FakeTool, Scripts
 from fsm_saga.testing.people import SOMEBODY, Decision, Person
 from fsm_saga.testing.playing import Playing
+from fsm_saga.testing.replay import Replays, replay
 from fsm_saga.tools.loading import load_tools
 from fsm_saga.tools.output import BadOutputError, json_output
 from fsm_saga.tools.python import Tool
@@ -52,9 +53,8 @@ class SagaTest:
 
     def __init__(self, folder: str | Path = ".") -> None:
         self._folder = Path(folder)
-        self._scene: Scene | None = None
+        self._cast: Cast | None = None
         self._real: Mapping[str, Tool[..., Any]] = {}
-        self._inputs: Mapping[str, Any] | None = None
         self._fakes: dict[tuple[str, str | None], FakeTool] = {}
         self._decisions: list[Decision] = []
         self._playing: Playing | None = None
@@ -86,11 +86,27 @@ class SagaTest:
         )
         checked, _graph = read_plan(self._text(plan), catalogue)
         self._real = {} if registry is None else registry.known
-        self._scene = scene_of(checked, catalogue)
-        self._inputs = inputs
-        self._fakes.clear()
-        self._decisions.clear()
-        return self
+        return self._play(PlanCast(scene=scene_of(checked, catalogue), inputs=inputs))
+
+    @told_at_the_test
+    def agent(self, agent: AgentFunction, *, tools: Tools, saga_id: str = AGENT) -> SagaTest:
+        """Say which agent is tested: a coroutine function that is given a growing saga.
+
+        It is run inside ``async with engine.saga(saga_id)``, and again from its beginning when
+        its process was killed. Its steps are named by their number: 1 is its first call. What it
+        raises is in ``end.error``; it may not ask for the time or for chance.
+
+        Args:
+            agent: ``async def book(saga): await saga.call(...)``.
+            tools: As for ``plan``.
+            saga_id: What the saga is called.
+
+        Raises:
+            ToolsError: If the tools cannot be used.
+        """
+        registry = Registry(self._loaded(tools))
+        self._real = registry.known
+        return self._play(AgentCast(saga_id=saga_id, function=agent, catalogue=registry.catalogue))
 
     @told_at_the_test
     def tool(self, name: str, *, step: int | str | None = None) -> FakeTool:
@@ -103,9 +119,9 @@ class SagaTest:
         Raises:
             CommandError: If the plan has no such tool or step.
         """
-        scene = self._known()
-        if name not in scene.catalogue:
-            known = sorted(scene.catalogue.keys() - {AMENDS})
+        cast = self._known()
+        if name not in cast.catalogue:
+            known = sorted(cast.catalogue.keys() - {AMENDS})
             raise CommandError(_no("tool", name, known, near=known))
         if step is not None:
             self._steps(step)
@@ -173,7 +189,7 @@ class SagaTest:
         Raises:
             AssertionError: If a rule of the engine was broken.
         """
-        scene = self._known()
+        cast = self._known()
         later_s = sum(
             (1 if each.times is None else each.times) * each.seconds
             for fake in self._fakes.values()
@@ -181,11 +197,10 @@ class SagaTest:
         )
         waits_s = sum(decision.after_s + (decision.at_s or 0.0) for decision in self._decisions)
         self._playing = Playing(
-            scene,
+            cast,
             Scripts(self._fakes),
             self._real,
             decisions=list(self._decisions),
-            inputs=self._inputs,
             extra_s=EXTRA_S + later_s + waits_s,
         )
         return _alone(self._playing.run)
@@ -206,7 +221,10 @@ class SagaTest:
             CommandError: If ``seeds`` or ``jobs`` is below 1, or ``first`` below 0.
             AssertionError: If in some run a rule was broken; with the faults that it takes.
         """
-        scene = self._known()
+        cast = self._known()
+        if not isinstance(cast, PlanCast):
+            raise CommandError("Only a plan can be simulated: what an agent does is not known.")
+        scene = cast.scene
         if min(seeds, jobs, first + 1) < 1:
             raise CommandError(
                 f"simulate(seeds={seeds}, first={first}, jobs={jobs}) was not run: seeds and jobs "
@@ -223,6 +241,35 @@ class SagaTest:
         return found
 
     @told_at_the_test
+    def replays(self, store: str | Path, *, tools: Tools = None) -> Replays:
+        """Read every saga of a store again with today's code, and hold it against today's tools.
+
+        Take a copy of the store that production writes: what is under way there must be able to
+        go on after the next deployment. Nothing is written and no tool is called.
+
+        Args:
+            store: A file of SQLite, or the URL of a store.
+            tools: As for ``plan``; None only reads.
+
+        Raises:
+            AssertionError: If a journal cannot be read or is read otherwise than it was written,
+                or an unfinished saga needs a tool that is gone, wants other parameters or
+                promises less than when it was submitted.
+            StoreError: If the store cannot be opened.
+        """
+        catalogue = None if tools is None else Registry(self._loaded(tools)).catalogue
+        url = str(store)
+        if "://" not in url:
+            url = f"sqlite:///{self._path(store).resolve()}"
+        found = _alone(lambda: asyncio.run(replay(url, catalogue)))
+        if found.problems:
+            raise AssertionError(
+                f"{found.unfinished} unfinished of {found.sagas} stored sagas cannot all go on:\n"
+                f"{found.text()}"
+            )
+        return found
+
+    @told_at_the_test
     def picture(self, path: str | Path) -> None:
         """Draw the last run over time, as ``.svg``, ``.png``, ``.dot`` or ``.txt``.
 
@@ -236,10 +283,16 @@ class SagaTest:
 
     # What is behind it.
 
-    def _known(self) -> Scene:
-        if self._scene is None:
+    def _play(self, cast: Cast) -> SagaTest:
+        self._cast = cast
+        self._fakes.clear()
+        self._decisions.clear()
+        return self
+
+    def _known(self) -> Cast:
+        if self._cast is None:
             raise CommandError("No plan was given: call saga.plan(...) first.")
-        return self._scene
+        return self._cast
 
     def _decide(self, decision: Decision) -> SagaTest:
         self._decisions.append(decision)
@@ -258,8 +311,15 @@ class SagaTest:
 
     def _steps(self, step: int | str) -> frozenset[int]:
         """Return the steps that are meant: by step_id first, then by name, then by tool."""
-        steps = self._known().sketch.plan.steps
-        wanted = str(step)
+        cast, wanted = self._known(), str(step)
+        if not isinstance(cast, PlanCast):
+            if wanted.isdecimal() and int(wanted) > 0:
+                return frozenset({int(wanted) - 1})
+            raise CommandError(
+                f"There is no step {wanted!r}: the steps of an agent are named by their number, "
+                "and 1 is its first call."
+            )
+        steps = cast.scene.sketch.plan.steps
         for names in (
             [str(each.step_id) for each in steps],
             [each.name or "" for each in steps],

@@ -78,6 +78,7 @@ class End:
         refused: Decisions of people that the engine did not take, with its reason.
         seconds: Virtual seconds from submission to rest.
         crashes: How often the coordinator was killed.
+        error: What the agent raised, or None; a plan raises nothing.
     """
 
     view: SagaView
@@ -89,6 +90,7 @@ class End:
     refused: Sequence[str]
     seconds: float
     crashes: int
+    error: Exception | None = None
 
     def __post_init__(self) -> None:
         for name in ("done", "undone", "left"):
@@ -141,6 +143,8 @@ class End:
         for asked in self.asked:
             choices = ", ".join(asked.choices)
             lines.append(f"asked: step {asked.step_id} {asked.status}: {choices}")
+        if self.error is not None:
+            lines.append(f"the agent raised {type(self.error).__name__}: {self.error}")
         lines += [f"not taken: {refusal}" for refusal in self.refused]
         return lines
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fsm_saga.core.program import Program
 from fsm_saga.core.records import Record
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Phase
-from fsm_saga.errors import FsmSagaError
+from fsm_saga.errors import CommandError
 from fsm_saga.service.answers import Answer
-from fsm_saga.service.engine import Engine
 from fsm_saga.service.view import view_of
 from fsm_saga.simulation.election import LeaseElection
 from fsm_saga.simulation.ends import Asked, asked_of
 from fsm_saga.simulation.judge import bound_s
 from fsm_saga.simulation.node import Node
-from fsm_saga.simulation.outputs import PlanOutputs
 from fsm_saga.simulation.purity import pure
-from fsm_saga.simulation.scene import Scene
 from fsm_saga.simulation.storage import Storage
 from fsm_saga.simulation.tools import ToolWorld
 from fsm_saga.simulation.watch import Watch
 from fsm_saga.simulation.world import World
+from fsm_saga.testing.cast import AGENT, AgentCast, Cast, Work
 from fsm_saga.testing.end import End
 from fsm_saga.testing.fakes import Scripts
 from fsm_saga.testing.people import SOMEBODY, Decision, Office, at_once, is_answer
@@ -37,45 +35,26 @@ PATIENCE_S = 20.0
 _UNHEARD = object()
 
 
-class ScriptedOutputs(PlanOutputs):
-    """What a test says that tools return, and an example where it says nothing."""
-
-    def __init__(self, scene: Scene, scripts: Scripts) -> None:
-        super().__init__(scene.sketch.plan, scene.catalogue)
-        self._plan = scene.sketch.plan
-        self._scripts = scripts
-
-    def whole(self, saga_id: str, step: int) -> Any:
-        """Return what the action of a step returns."""
-        if step < len(self._plan.steps):
-            spec = self._plan.steps[step]
-            has_output, output = self._scripts.output(spec.tool, str(spec.step_id))
-            if has_output:
-                return output
-        return super().whole(saga_id, step)
-
-
 class Playing:
     """One run. ``run`` is called once."""
 
     def __init__(
         self,
-        scene: Scene,
+        cast: Cast,
         scripts: Scripts,
         real: Mapping[str, Tool[..., Any]],
         *,
         decisions: list[Decision],
-        inputs: Mapping[str, Any] | None,
         extra_s: float,
     ) -> None:
         world = self.world = World(0, only=frozenset())
-        self._scene = scene
-        self._inputs = inputs
+        self._cast = cast
         self._extra_s = extra_s
         self._decisions = decisions
         self._played = Played(scripts, real)
-        self._tools = ToolWorld(world, scene.catalogue, ScriptedOutputs(scene, scripts))
-        people = frozenset({SOMEBODY, *(decision.by for decision in decisions)})
+        outputs = cast.outputs(scripts, self._program_so_far)
+        self._tools = ToolWorld(world, cast.catalogue, outputs)
+        people = frozenset({SOMEBODY, AGENT, *(decision.by for decision in decisions)})
         self._watch = Watch(world, self._tools, people=people)
         self._tools.watcher = self._watch
         self._storage = Storage(world.loop, self._watch)
@@ -85,24 +64,27 @@ class Playing:
         self._node.watch_s = math.inf
         self._office = Office(decisions, self._say)
         self._asked: dict[Asked, None] = {}
-        self._refusal: FsmSagaError | None = None
+        self._is_begun = False
+        self._raised: Exception | None = None
+        self._heard: asyncio.Future[Any] | None = None
+        self._played.on_crash = self._agent_is_gone
         self._started_at = self._rested_at = 0.0
         self._watch.on_change.append(self._changed)
 
     @property
     def _saga(self) -> Saga | None:
-        watched = self._watch.sagas.get(self._scene.saga_id)
+        watched = self._watch.sagas.get(self._cast.saga_id)
         return None if watched is None else watched.saga
 
     @property
     def records(self) -> list[Record]:
         """The saga's journal."""
-        return self._watch.sagas[self._scene.saga_id].records
+        return self._watch.sagas[self._cast.saga_id].records
 
     @property
     def program(self) -> Program:
         """The saga's program."""
-        return self._watch.sagas[self._scene.saga_id].saga.program
+        return self._watch.sagas[self._cast.saga_id].saga.program
 
     def run(self) -> End:
         """Run the saga until it rests and every message has arrived.
@@ -122,43 +104,61 @@ class Playing:
         self._node.start(LeaseElection(self._storage))
         loop.run_while(lambda: self._node.engine is None, until=PATIENCE_S)
         self._started_at = self._played.started_at = loop.time()
-        world.spawn(self._submit())
+        world.spawn(self._begin())
         for decision in self._decisions:
             if decision.at_s is not None:
                 loop.call_world(decision.at_s, self._at_once, decision)
-        # How long it may take is known only once it is compiled.
-        until = loop.time() + PATIENCE_S
-        loop.run_while(lambda: self._saga is None and self._refusal is None, until=until)
-        if self._refusal is not None:
-            raise self._refusal
+        # How long it may take is known only once it is compiled, and an agent's plan grows.
+        until = self._until()
+        while not loop.run_while(self._is_moving, until=until):
+            if self._until() <= until:
+                raise AssertionError(f"the saga came to no rest within {until:g} virtual seconds")
+            until = self._until()
+        loop.run_while(lambda: world.in_flight > 0, until=loop.time() + self._extra_s)
         saga = self._saga
-        until += self._extra_s + (0.0 if saga is None else 2 * bound_s(saga.program))
-        if not loop.run_while(self._is_moving, until=until) or self._saga is None:
-            raise AssertionError(f"the saga came to no rest within {until:g} virtual seconds")
-        loop.run_while(lambda: world.in_flight > 0, until=until + self._extra_s)
+        if saga is None:
+            raise self._raised or CommandError("The agent made no call, so there was no saga.")
         if world.violations:
             broken = "\n".join(map(str, world.violations))
             raise AssertionError(f"a rule of the engine was broken, which is a bug:\n{broken}")
-        return self._end(self._saga)
+        return self._end(saga)
+
+    def _until(self) -> float:
+        program = self._program_so_far()
+        bound = 0.0 if program is None else 2 * bound_s(program)
+        return self._started_at + PATIENCE_S + self._extra_s + bound
+
+    def _program_so_far(self) -> Program | None:
+        saga = self._saga
+        return None if saga is None else saga.program
 
     def _is_moving(self) -> bool:
         saga = self._saga
-        if saga is None or self._office.busy:
+        if not self._is_begun or self._office.busy:
             return True
+        if saga is None:
+            return self._raised is None and not isinstance(self._cast, AgentCast)
         return not (saga.state.is_final or saga.state.phase is Phase.NEEDS_HUMAN)
 
-    async def _submit(self) -> None:
-        plan = self._scene.sketch.plan
+    async def _begin(self) -> None:
+        self._raised = await self._cast.begin(self)
+        self._is_begun = True
 
-        async def submit(engine: Engine) -> Any:
-            return await engine.submit(plan, inputs=self._inputs)
+    async def live(self, work: Work) -> Any:
+        """See ``Stage``."""
+        while self._node.engine is None:  # noqa: ASYNC110  # the node has no event for it
+            await asyncio.sleep(ASKS_AGAIN_S)
+        self._heard = self._node.ask(work)
+        found = await self._heard
+        return None if found is _UNHEARD else found
 
-        found = await self._ask(submit)
-        if isinstance(found, FsmSagaError):
-            self._refusal = found
+    def _agent_is_gone(self) -> None:
+        """Tell whoever waits for what ran in the process that it was killed."""
+        if self._heard is not None:
+            _give_up(self._heard)
 
-    async def _ask(self, work: Callable[[Engine], Any]) -> Any:
-        """Have whoever leads do something, and again until the answer is one of the engine's."""
+    async def ask(self, work: Work) -> Any:
+        """See ``Stage``."""
         loop = self.world.loop
         while True:
             if self._node.engine is not None:
@@ -185,7 +185,7 @@ class Playing:
 
     async def _bring(self, decision: Decision, answer: Answer) -> None:
         await asyncio.sleep(decision.after_s)
-        found = await self._ask(lambda engine: engine.answer(self._scene.saga_id, answer))
+        found = await self.ask(lambda engine: engine.answer(self._cast.saga_id, answer))
         self._office.said(decision, found)
         saga = self._saga
         if saga is not None:
@@ -214,6 +214,7 @@ class Playing:
             refused=self._office.refused,
             seconds=self._rested_at - self._started_at,
             crashes=self._played.crashes,
+            error=self._raised,
         )
 
 

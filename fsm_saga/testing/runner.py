@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fsm_saga.core.contract import ToolFacts
@@ -33,6 +33,7 @@ class Played:
         calls: All of them, in order.
         crashes: How often a call killed its coordinator.
         started_at: When the saga was submitted, on the loop's clock.
+        on_crash: Called when the coordinator was killed.
     """
 
     def __init__(self, scripts: Scripts, real: Mapping[str, Tool[..., Any]]) -> None:
@@ -42,6 +43,7 @@ class Played:
         self.crashes = 0
         self.started_at = 0.0
         self.refusals: dict[str, str] = {}
+        self.on_crash: Callable[[], None] = lambda: None
 
     def misfit(self, request: CallTool) -> str | None:
         """Return why the real tool could not be called with these params, or None."""
@@ -113,6 +115,7 @@ class ScriptedRunner:
         deed = None if scripted is None else scripted.deed
         if deed is Deed.CRASHES_BEFORE:
             self._played.crashes += 1
+            self._world.loop.call_world(0.0, self._played.on_crash)
             await self._node.crash_here("as the test says")
         if deed in _NEVER_ARRIVES:
             return
@@ -139,6 +142,7 @@ class ScriptedRunner:
         if deed is Deed.CRASHES and process is not None and not process.is_dead:
             self._played.crashes += 1
             self._node.crash("as the test says")
+            self._played.on_crash()
         if outcome is None or deed in (Deed.LOSES_REPLY, Deed.CRASHES):
             return
         if process is not None and not process.is_dead:
