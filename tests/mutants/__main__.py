@@ -107,9 +107,10 @@ def settings_text(text: str, part: Part) -> str:
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     text = text.replace("[tool.mutmut]", "\n".join(["[tool.mutmut]", *lines]), 1)
-    for test in part.left_out:
-        text = text.replace(_ARGUMENTS, f'{_ARGUMENTS}\n    "--deselect", {json.dumps(test)},', 1)
-    return text
+    options = [option for test in part.left_out for option in ("--deselect", test)]
+    options += ["-k", part.chosen] if part.chosen else []
+    more = "".join(f"\n    {json.dumps(option)}," for option in options)
+    return text.replace(_ARGUMENTS, _ARGUMENTS + more, 1)
 
 
 _ARGUMENTS = "pytest_add_cli_args = ["
