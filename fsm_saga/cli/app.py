@@ -26,6 +26,8 @@ _TOLD_BY_OUTPUT = frozenset({0, 1, 3})
 COMMANDS = (
     Listed("run", "run", "Run a plan until it is done, undone, or a person is asked."),
     Listed("resume", "resume", "Finish every saga that is unfinished in the store."),
+    Listed("serve", "serve", "Run sagas until told to stop, alone or as one of a cluster."),
+    Listed("cluster", "cluster", "Show who serves a store, who leads, and what is wrong."),
     Listed("verify", "verify", "Try every way in which a plan can go; prove that it ends well."),
     Listed("simulate", "simulate", "Run a plan under faults, on played tools: how it can end."),
     Listed("diagram", "diagram", "Draw a plan, a saga or one of the two state machines."),

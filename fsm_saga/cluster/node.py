@@ -19,10 +19,10 @@ from fsm_saga.cluster.assignment import assignment
 from fsm_saga.errors import FsmSagaError, StoreError
 from fsm_saga.ports import ClusterStore, Member, Roster, Seat, Store, Term
 from fsm_saga.service.engine import Engine
+from fsm_saga.stores.opening import LEASE_TTL_S
 
 logger = logging.getLogger("fsm_saga.cluster")
 
-LEASE_TTL_S = 5.0
 LOOK_S = 1.0
 """The longest time between two looks at the roster; a change is mostly hinted at."""
 ANNOUNCE_S = 5.0
@@ -83,12 +83,37 @@ class Node:
         self._seat: Seat | None = None
         self._failures: dict[int, int] = {}
         self._not_before: dict[int, float] = {}
+        self._stopped: dict[int, str] = {}
+        self._is_standing_by = False
         self._announced_at = 0.0
+
+    @property
+    def seat(self) -> Seat | None:
+        """Its seat while it is a member, for figures about the lease."""
+        return self._seat
 
     @property
     def has_seat(self) -> bool:
         """True while it is a member whose lease lives, as far as it knows."""
         return self._seat is not None
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """Why it does not do all that it is to do, in words; empty when it is ready.
+
+        A member that leads nothing, because others do, is ready.
+        """
+        found = []
+        if self._stopping.is_set():
+            found.append("it is handing over")
+        elif self._seat is None:
+            found.append("it is no member of the cluster: the store does not answer")
+        for shard, why in sorted(self._stopped.items()):
+            found.append(f"shard {shard} stopped: {why}")
+        for shard, led in sorted(self.led.items()):
+            if led.engine is None and shard not in self._stopped:
+                found.append(f"shard {shard}: its sagas are being taken up")
+        return tuple(found)
 
     def stop(self) -> None:
         """Make ``run`` hand everything over and return."""
@@ -117,7 +142,9 @@ class Node:
         """Be a member until the lease ends, the store fails or the node is to stop."""
         self._seat = seat
         self._announced_at = asyncio.get_running_loop().time()
-        logger.info("member %r has joined %s", self.member.name, self._cluster.url)
+        logger.info(
+            "%s has joined %s", self.member.name, self._cluster.url, extra=self._fields("joined")
+        )
         lost = asyncio.ensure_future(seat.wait_lost())
         try:
             while not (self._stopping.is_set() or lost.done()):
@@ -125,7 +152,11 @@ class Node:
                 await _first_of(self._try_to_look(seat), _done(lost), self._stopping.wait())
                 await _first_of(seat.wait_change(LOOK_S), _done(lost), self._stopping.wait())
             if lost.done():
-                logger.warning("member %r has lost its lease and steps down", self.member.name)
+                logger.warning(
+                    "%s has lost its lease and steps down",
+                    self.member.name,
+                    extra=self._fields("lease-lost"),
+                )
         finally:
             self._seat = None
             lost.cancel()
@@ -159,6 +190,8 @@ class Node:
             for shard, member_id in assignment(roster, shards=self._cluster.shards).items()
             if member_id == seat.member_id
         }
+        for shard in self._stopped.keys() - mine:
+            del self._stopped[shard]
         await self._release(self._to_release(seat, roster, mine))
         for held in roster.leaders.values():
             if held.member_id == seat.member_id and held.shard not in mine | self.led.keys():
@@ -172,7 +205,21 @@ class Node:
                 term = await seat.campaign(shard)
                 if term is not None:
                     self._begin(seat, term)
+        self._tell_standing_by(roster, mine)
         await self._announce(seat, now)
+
+    def _tell_standing_by(self, roster: Roster, mine: set[int]) -> None:
+        was, self._is_standing_by = self._is_standing_by, not mine and bool(roster.leaders)
+        if self._is_standing_by and not was:
+            ids = sorted({leader.member_id for leader in roster.leaders.values()})
+            names = [roster.members[i].name if i in roster.members else i for i in ids]
+            logger.info(
+                "%s stands by: %s %s",
+                self.member.name,
+                ", ".join(names),
+                "leads" if len(names) == 1 else "lead",
+                extra=self._fields("stands-by"),
+            )
 
     def _to_release(self, seat: Seat, roster: Roster, mine: set[int]) -> tuple[int, ...]:
         """Return what is another's to lead, or led by another already."""
@@ -188,20 +235,32 @@ class Node:
 
     async def _lead(self, seat: Seat, led: Led) -> None:
         term = led.term
-        logger.info("member %r leads shard %d, epoch %d", self.member.name, term.shard, term.epoch)
+        self._tell(logging.INFO, "leads", term, "leads shard %d (epoch %d)")
         try:
             async with self._engine_over(seat.store(term)) as engine:
                 led.engine = engine
+                self._stopped.pop(term.shard, None)
                 if self.attach is not None:
                     self.attach(term, engine)
                 await engine.coordinator.new_waiter()
         except FsmSagaError as error:
-            logger.warning("shard %d, epoch %d, stopped: %s", term.shard, term.epoch, error)
-            self._put_off(led)
+            logger.warning(
+                "shard %d (epoch %d) stopped: %s",
+                term.shard,
+                term.epoch,
+                error,
+                extra=self._fields("shard-stopped", term),
+            )
+            self._put_off(led, str(error))
         except Exception:
             # boundary: a bug met in one shard's engine stops that engine, and no other shard.
-            logger.exception("shard %d, epoch %d, stopped by a bug", term.shard, term.epoch)
-            self._put_off(led)
+            logger.exception(
+                "shard %d (epoch %d) was stopped by a bug",
+                term.shard,
+                term.epoch,
+                extra=self._fields("shard-stopped", term),
+            )
+            self._put_off(led, "a bug, told in the log")
         finally:
             if self.led.get(term.shard) is led:
                 del self.led[term.shard]
@@ -209,10 +268,22 @@ class Node:
                 await seat.resign(term)
             except StoreError as error:
                 logger.info("shard %d is given up with the lease: %s", term.shard, error)
+            self._tell(logging.INFO, "leads-no-more", term, "leads shard %d no more (epoch %d)")
 
-    def _put_off(self, led: Led) -> None:
+    def _tell(self, level: int, event: str, term: Term, said: str) -> None:
+        logger.log(level, said, term.shard, term.epoch, extra=self._fields(event, term))
+
+    def _fields(self, event: str, term: Term | None = None) -> dict[str, Any]:
+        """Return what a structured log says beside the sentence."""
+        fields: dict[str, Any] = {"event": event, "member": self.member.name}
+        if term is not None:
+            fields |= {"shard": term.shard, "epoch": term.epoch}
+        return fields
+
+    def _put_off(self, led: Led, why: str) -> None:
         """Lead the shard again later, and the later the oftener it stopped soon after."""
         shard, now = led.term.shard, asyncio.get_running_loop().time()
+        self._stopped[shard] = why
         count = 0 if now - led.since > STEADY_S else self._failures.get(shard, 0)
         self._failures[shard] = count + 1
         self._not_before[shard] = now + RETRY_S[min(count, len(RETRY_S) - 1)]
@@ -238,6 +309,7 @@ class Node:
         return {
             "sagas_under_way": sum(engine.coordinator.active_count for engine in engines),
             "sagas_left_alone": sum(len(engine.skipped) for engine in engines),
+            "shards_led": len(self.led),
         }
 
     async def _pause(self, seconds: float) -> None:

@@ -38,7 +38,6 @@ from fsm_saga.tools.registry import Registry
 from fsm_saga.tools.runner import PythonRunner
 
 ACTIVE_MAX = 100_000
-COMMAND_POLL_S = 0.2
 
 ToolSource = Tool[..., Any] | ModuleType | str
 
@@ -54,13 +53,14 @@ class Engine:
         coordinator: Coordinator,
         *,
         allowed: Collection[str] | None,
+        preparer: Preparer | None = None,
     ) -> None:
         """Wire the parts; ``Engine.open`` does it for you."""
         self.store = store
         self.runner = runner
         self.clock = clock
         self.coordinator = coordinator
-        self._preparer = Preparer(runner.catalogue, allowed)
+        self._preparer = preparer or Preparer(runner.catalogue, allowed)
         self._submitter = Submitter(coordinator, self._preparer)
         self.desk = Desk(coordinator, self._preparer, self._submitter, allowed=allowed)
 
@@ -127,12 +127,15 @@ class Engine:
         recover: bool = True,
         active_max: int = ACTIVE_MAX,
         clock: Clock | None = None,
+        preparer: Preparer | None = None,
     ) -> AsyncIterator[Engine]:
         """Run sagas on a store that is open for writing, until the block is left.
 
-        The store stays open. What the arguments mean is said at ``open``.
+        The store stays open. What the arguments mean is said at ``open``; ``preparer`` may be
+        shared by engines that have the same tools and allow the same of them.
         """
-        async with _running(store, runner, clock or SystemClock(), allow, active_max) as engine:
+        clock = clock or SystemClock()
+        async with _running(store, runner, clock, allow, active_max, preparer) as engine:
             if recover:
                 await engine.resume()
             yield engine
@@ -386,6 +389,7 @@ async def _running(
     clock: Clock,
     allowed: Collection[str] | None,
     active_max: int,
+    preparer: Preparer | None,
 ) -> AsyncIterator[Engine]:
     """Run a coordinator in a task group; stop its tasks when the block is left.
 
@@ -395,7 +399,7 @@ async def _running(
     try:
         async with asyncio.TaskGroup() as tasks:
             coordinator = Coordinator(store, runner, clock, tasks, active_max=active_max)
-            engine = Engine(store, runner, clock, coordinator, allowed=allowed)
+            engine = Engine(store, runner, clock, coordinator, allowed=allowed, preparer=preparer)
             coordinator.spawn(engine.desk.serve(), name="commands")
             try:
                 yield engine
