@@ -46,8 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--only",
+        nargs="+",
+        default=[],
         metavar="PATTERN",
-        help="Only mutants of such names: '*[258]' is a sample of them.",
+        help="Only mutants of such names: '*[258]' is a sample of three in ten.",
     )
     parser.add_argument(
         "--survivors", action="store_true", help="Only what survived in the last run's copy."
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     names: list[str] = asked.part or list(PARTS)
     for name in names if not asked.read else ():
         copy = COPIES / name
-        only: list[str] = [asked.only] if asked.only else []
+        only: list[str] = asked.only
         if asked.survivors:
             lived = (each for each in read_mutants(copy / "mutants") if each.has_survived)
             only = [each.name for each in lived]
