@@ -16,6 +16,7 @@ from fsm_saga.simulation.picture import trace_picture, trace_text
 from fsm_saga.simulation.run import Verdict, run_seed
 from fsm_saga.simulation.shrink import rerun_line, shrink
 from fsm_saga.simulation.sometimes import SOMETIMES
+from fsm_saga.simulation.workers import WorkerDiedError, WorkerFailedError
 
 SHOWN_MAX = 10
 RAREST_SHOWN = 8
@@ -72,7 +73,11 @@ def _one(verdict: Verdict, asked: argparse.Namespace) -> int:
 
 
 def _set(asked: argparse.Namespace) -> int:
-    tally = run_many(asked.first, asked.seeds, jobs=asked.jobs)
+    try:
+        tally = run_many(asked.first, asked.seeds, jobs=asked.jobs)
+    except (WorkerDiedError, WorkerFailedError) as error:
+        sys.stderr.write(f"The run was ended: {error}\n")
+        return 1
     if asked.json:
         _say(json.dumps(document_of(tally, first=asked.first, jobs=asked.jobs), indent=1))
         return 0 if tally.is_sound else 1

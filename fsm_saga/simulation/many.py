@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import multiprocessing
-import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fsm_saga.simulation.run import run_seed
 from fsm_saga.simulation.sometimes import never_happened
+from fsm_saga.simulation.workers import spread
 
 CHUNK = 125
 
@@ -78,8 +78,12 @@ def run_chunk(first: int, count: int) -> Tally:
     gc.disable()
     try:
         for seed in range(first, first + count):
-            verdict = run_seed(seed)
             tally.seeds += 1
+            try:
+                verdict = run_seed(seed)
+            except Exception as error:  # noqa: BLE001  # boundary: a bug shows as whatever it raises
+                tally.failures.append(Failure(seed=seed, code="TOTAL", message=_told(error)))
+                continue
             tally.counts.update(verdict.counts)
             tally.faults.update(name.partition("@")[0] for name in verdict.faults)
             tally.hashes.append(verdict.trace_hash)
@@ -93,6 +97,12 @@ def run_chunk(first: int, count: int) -> Tally:
         if is_collecting:
             gc.enable()
     return tally
+
+
+def _told(error: Exception) -> str:
+    """Return an exception in words: as such it may not travel between processes."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"TOTAL: the run failed at {where.name}:{where.lineno}: {error!r}"
 
 
 def run_many(
@@ -111,6 +121,10 @@ def run_many(
         jobs: Over how many processes they are spread.
         failure_max: Stop after so many failures; None runs all.
         on_progress: Called with what there is so far.
+
+    Raises:
+        WorkerDiedError: If a process ended by itself or was killed.
+        WorkerFailedError: If one raised something that is not of a single seed.
     """
     tally = Tally()
     started = time.perf_counter()
@@ -130,12 +144,7 @@ def _results(chunks: list[tuple[int, int]], jobs: int) -> Iterator[Tally]:
         for chunk in chunks:
             yield run_chunk(*chunk)
         return
-    # A forked child has the imports and a planted bug, if there is one; but beside other threads
-    # a fork may hang.
-    can_fork = "fork" in multiprocessing.get_all_start_methods() and threading.active_count() == 1
-    context = multiprocessing.get_context("fork" if can_fork else "spawn")
-    with context.Pool(jobs) as pool:
-        yield from pool.imap(_run_chunk, chunks)
+    yield from spread(_run_chunk, chunks, jobs=jobs)
 
 
 def _run_chunk(chunk: tuple[int, int]) -> Tally:

@@ -15,6 +15,9 @@ from fsm_saga.plan.model import Plan
 PLAN_COUNT = 4_000
 """How many different plans there are; each process makes those it meets once."""
 
+TRIES_MAX = 500
+"""Drawings for one plan until the rules accept one, which is mostly the first."""
+
 RETENTION_S = 18.0
 AMENDS = "amends"
 
@@ -75,13 +78,17 @@ class Sketch(NamedTuple):
 
 @lru_cache(maxsize=PLAN_COUNT)
 def sketch_of(number: int) -> Sketch:
-    """Return the plan of this number, always the same."""
+    """Return the plan of this number, always the same.
+
+    Raises:
+        RuntimeError: If the rules refuse all that is drawn for it.
+    """
     chance = random.Random(f"plan {number}")  # noqa: S311  # a seeded run, no secret
-    while True:
-        body = _plan(chance, number)
-        plan = Plan.of(body)
+    for _try in range(TRIES_MAX):
+        plan = Plan.of(_plan(chance, number))
         if not lint(plan, CATALOGUE):
             return sketch(plan)
+    raise RuntimeError(f"plan {number}: {TRIES_MAX} drawings were all refused by the rules")
 
 
 def sketch(plan: Plan) -> Sketch:

@@ -92,12 +92,17 @@ class Run:
             count += world.happens("third-saga", "s2", draw[2])
         found = {}
         for index in range(count):
-            number = int(draw[3 + index] * PLAN_COUNT)
-            while self.trouble.clock_jumps and sketch_of(number).is_timed:
-                number = (number + 1) % PLAN_COUNT
-            saga_id = f"s{index}"
-            found[saga_id] = self._client(saga_id, sketch_of(number))
+            saga_id, number = f"s{index}", int(draw[3 + index] * PLAN_COUNT)
+            found[saga_id] = self._client(saga_id, self._sketch(number))
         return found
+
+    def _sketch(self, number: int) -> Sketch:
+        """Return the plan of this number, or the next for which the clocks are good enough."""
+        for step in range(PLAN_COUNT):
+            found = sketch_of((number + step) % PLAN_COUNT)
+            if not (self.trouble.clock_jumps and found.is_timed):
+                return found
+        raise RuntimeError("every plan needs clocks that are right")
 
     def _client(self, saga_id: str, sketch: Sketch) -> Client:
         return Client(
