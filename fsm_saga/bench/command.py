@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fsm_saga.bench.sagas import run_in_memory, run_on_disk
 from fsm_saga.bench.table import render_table
 from fsm_saga.bench.verifying import measure_verifying
 from fsm_saga.bench.workloads import WORKLOADS, Moment, moments_of, workload_plan
+from fsm_saga.stores.opening import is_shared
 
 __all__ = ["render_table", "run_bench"]
 
@@ -36,8 +38,8 @@ def run_bench(
     Must not be called on an event loop.
 
     Args:
-        store_url: Of the store on whose disk to measure; it is not opened. None stands for the
-            current directory. With ``memory://`` nothing is written.
+        store_url: Of the store on whose disk or server to measure; it is not opened. None stands
+            for the current directory. With ``memory://`` nothing is written.
         quick: Measure less: seconds instead of minutes, and wider spreads.
         repeats: How often each measurement is taken.
         as_json: Say nothing on the way; else a line for each part goes to stderr.
@@ -48,10 +50,14 @@ def run_bench(
     """
     if repeats < REPEATS_MIN:
         raise ValueError(f"repeats is {repeats}, it has to be {REPEATS_MIN} or more")
+    sizes, say = QUICK if quick else FULL, _silent if as_json else _say
+    if store_url is not None and is_shared(store_url):
+        # It imports the client of the server, whose packages are an extra.
+        server = import_module("fsm_saga.bench.on_server")
+        found: dict[str, Any] = server.measure_server(store_url, sizes, repeats=repeats, say=say)
+        return found
     with bench_place(store_url) as place:
-        return measure(
-            place, QUICK if quick else FULL, repeats=repeats, say=_silent if as_json else _say
-        )
+        return measure(place, sizes, repeats=repeats, say=say)
 
 
 def measure(place: Path | None, sizes: Sizes, *, repeats: int, say: Say) -> dict[str, Any]:

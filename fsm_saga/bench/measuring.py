@@ -33,6 +33,8 @@ class Sizes:
         resting_sagas: Sagas that wait in memory.
         finished_sagas: Finished sagas in the store that is opened; 0 leaves it out.
         finished_s_max: Seconds after which no more of them are made.
+        coordinators: How many coordinators share a store on a server, in turn.
+        idle_s: How long a coordinator is watched at rest.
     """
 
     sagas: Mapping[int, int]
@@ -45,6 +47,8 @@ class Sizes:
     resting_sagas: int
     finished_sagas: int
     finished_s_max: float = 60.0
+    coordinators: tuple[int, ...] = (1, 3)
+    idle_s: float = 10.0
 
 
 FULL = Sizes(
@@ -68,6 +72,7 @@ QUICK = Sizes(
     verify_plans=("3", "4", "diamond"),
     resting_sagas=1_000,
     finished_sagas=0,
+    idle_s=3.0,
 )
 
 

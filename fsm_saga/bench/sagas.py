@@ -37,6 +37,11 @@ def run_in_memory(workload: str, *, in_flight: int, sagas: int) -> Run:
     return asyncio.run(_run("memory://", workload, in_flight=in_flight, sagas=sagas))
 
 
+def run_on(url: str, workload: str, *, in_flight: int, sagas: int) -> Run:
+    """Return a run on the store at ``url``, which is made if need be."""
+    return asyncio.run(_run(url, workload, in_flight=in_flight, sagas=sagas))
+
+
 async def _run(url: str, workload: str, *, in_flight: int, sagas: int) -> Run:
     plan, end = workload_plan(workload), WORKLOADS[workload]
     numbers = itertools.count()

@@ -17,6 +17,7 @@ from fsm_saga.cli.output import print_json, print_text
     examples="""
         fsm-saga bench --quick
         fsm-saga bench --repeats 5 --json
+        fsm-saga bench --store etcd://127.0.0.1:2379/travel --quick
     """,
 )
 def bench(
@@ -29,9 +30,10 @@ def bench(
     store: StoreUrl = STORE,
     as_json: AsJson = False,
 ) -> int:
-    """Measure the engine beside the bare store, on the disk of the store, in one run.
+    """Measure the engine beside the bare store, on the disk or server of the store, in one run.
 
-    The store itself is not opened: what is measured is made for it and removed afterwards.
+    The store itself is not opened: what is measured is made for it and removed afterwards. On a
+    server that is below a prefix of its own, and coordinators are started, killed and stopped.
     """
     found = run_bench(store, quick=is_quick, repeats=repeats, as_json=as_json)
     if as_json:
