@@ -16,9 +16,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from fsm_saga.etcd import messages as pb
+from fsm_saga.etcd.callables import open_callable
 from fsm_saga.etcd.clock import Clock
-from fsm_saga.etcd.schema import Method, methods
+from fsm_saga.etcd.schema import methods
 
 # Verified against a member that was killed and one that was paused. The ping's own timeout is the
 # one that notices a paused peer; keepalive pings below 5 s apart make etcd cut the connection.
@@ -103,7 +103,7 @@ class Endpoint:
         self.rest_until = 0.0
         self.failures = 0
         self._channel = _open_channel(address, options.tls)
-        self.calls = {f"{m.service}.{m.name}": _callable(self._channel, m) for m in methods()}
+        self.calls = {f"{m.service}.{m.name}": open_callable(self._channel, m) for m in methods()}
 
     async def close(self) -> None:
         """Close the channel; calls under way end with CANCELLED."""
@@ -168,17 +168,3 @@ def _open_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
 
 def _read(path: Path | None) -> bytes | None:
     return None if path is None else path.read_bytes()
-
-
-def _callable(channel: grpc.aio.Channel, method: Method) -> Any:
-    make: Any = {
-        (False, False): channel.unary_unary,
-        (False, True): channel.unary_stream,
-        (True, False): channel.stream_unary,
-        (True, True): channel.stream_stream,
-    }[method.is_request_stream, method.is_answer_stream]
-    return make(
-        method.path,
-        request_serializer=getattr(pb, method.request).SerializeToString,
-        response_deserializer=getattr(pb, method.answer).FromString,
-    )

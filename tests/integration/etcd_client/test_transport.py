@@ -46,16 +46,30 @@ from fsm_saga.etcd.errors import (
     TooLargeError,
     TooManyOperationsError,
 )
+from fsm_saga.etcd.etcd3_transport import Etcd3Transport, open_etcd3
 from fsm_saga.etcd.paging import pages
 from fsm_saga.etcd.transport import EtcdTransport
+from tests.integration.etcd_client.like_etcd3 import LikeEtcd3, need_etcd3
 from tests.support.servers.etcd import EtcdServer
 
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture
-async def transport(etcd: EtcdServer) -> AsyncIterator[EtcdTransport]:
-    opened = EtcdClient(EtcdOptions(endpoints=(etcd.address,), try_timeout_s=5))
+@pytest.fixture(params=["ours", "etcd3", "a client like etcd3's"])
+async def transport(
+    request: pytest.FixtureRequest, etcd: EtcdServer
+) -> AsyncIterator[EtcdTransport]:
+    """Give each transport; a client like etcd3's stands in where etcd3 is not installed."""
+    options = EtcdOptions(endpoints=(etcd.address,), try_timeout_s=5)
+    opened: EtcdTransport
+    match request.param:
+        case "ours":
+            opened = EtcdClient(options)
+        case "etcd3":
+            need_etcd3()
+            opened = await open_etcd3(options)
+        case _:
+            opened = Etcd3Transport(LikeEtcd3(etcd.address), endpoint=etcd.address, try_timeout_s=5)
     yield opened
     await opened.close()
 
