@@ -7,6 +7,7 @@ that syncs at each write. Appends of one saga keep their order: only one batch i
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class RedisCommits:
         self._link = link
         self._queue: deque[_Pending] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._batches = itertools.count(1)
 
     async def append(self, lead: Lead, value: AppendValue) -> None:
         """Return when it is written.
@@ -102,7 +104,8 @@ class RedisCommits:
     async def _write(self, batch: Sequence[_Pending]) -> Sequence[FsmSagaError | None]:
         leads = list(dict.fromkeys(pending.lead for pending in batch))
         layout = self._link.layout
-        arguments: list[bytes | str | int] = [layout.root, len(leads)]
+        batch_number = next(self._batches)
+        arguments: list[bytes | str | int] = [layout.root, batch_number, len(leads)]
         for lead in leads:
             arguments += [lead.shard, lead.guard, lead.commits]
         places = {lead: place for place, lead in enumerate(leads, start=1)}
@@ -112,7 +115,10 @@ class RedisCommits:
             arguments += [places[pending.lead], value.saga_id, value.position, final]
             arguments += [value.entry, value.head]
         keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas)
-        commits, results = await self._link.run_in_order(APPEND, keys, *arguments)
+        number, commits, results = await self._link.run_in_order(APPEND, keys, *arguments)
+        if int(number) != batch_number:
+            await self._link.drop_order()
+            raise self._link.unavailable(OSError("an answer to something else came"))
         refusals = [
             self._refusal(pending, result.decode())
             for pending, result in zip(batch, results, strict=True)

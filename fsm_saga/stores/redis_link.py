@@ -73,22 +73,6 @@ class RedisLink:
         """
         return await self._told(lambda: self._many.execute_command(command, *arguments))
 
-    async def ask_together(self, *commands: Sequence[bytes | str | int]) -> list[Any]:
-        """Return the answers to commands that see one moment of the store.
-
-        Raises:
-            StoreUnavailableError: The server failed.
-        """
-
-        async def ask() -> Any:
-            async with self._many.pipeline(transaction=True) as together:
-                for command in commands:
-                    together.execute_command(*command)
-                return await together.execute()
-
-        answers: list[Any] = await self._told(ask)
-        return answers
-
     async def run(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes | str | int
     ) -> Any:
@@ -108,6 +92,10 @@ class RedisLink:
             StoreUnavailableError: The server failed; the script may or may not have run.
         """
         return await self._told(lambda: _run(self._one, script, keys, arguments))
+
+    async def drop_order(self) -> None:
+        """Give up the connection of the appends: what comes on it is not to be believed."""
+        await self._one.connection_pool.disconnect()
 
     async def close(self) -> None:
         """Close the connections. A second call does nothing."""

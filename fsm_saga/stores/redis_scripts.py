@@ -46,11 +46,13 @@ APPEND = Script(
     _GUARDED
     + """
 -- KEYS: leaders, commits, heads, all, sagas.
--- ARGV: prefix, how many shards, and for each: shard, guard, the least commits that it must have;
---   then for each append: which of these shards, saga, position, 'final' or '', entry, head.
--- Returns how many commits each shard has now, and what became of each append: '' is written.
-local prefix, count = ARGV[1], tonumber(ARGV[2])
-local at, places = 3, {}
+-- ARGV: prefix, the number of this batch, how many shards, and for each: shard, guard, the least
+--   commits that it must have; then for each append: which of these shards, saga, position,
+--   'final' or '', entry, head.
+-- Returns the number of the batch, how many commits each shard has now, and what became of each
+--   append: '' is written.
+local prefix, count = ARGV[1], tonumber(ARGV[3])
+local at, places = 4, {}
 for i = 1, count do
   local shard, why = ARGV[at], refusal(ARGV[at], ARGV[at + 1])
   local commits = tonumber(redis.call('HGET', KEYS[2], shard) or '0')
@@ -96,7 +98,7 @@ for i = 1, count do
   if place.wrote then commits[i] = redis.call('HINCRBY', KEYS[2], place.shard, 1)
   else commits[i] = tonumber(redis.call('HGET', KEYS[2], place.shard) or '0') end
 end
-return {commits, results}
+return {ARGV[2], commits, results}
 """
 )
 
@@ -195,6 +197,11 @@ for _, number in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 
   end
 end
 return found
+""")
+
+LOAD = Script("""
+-- KEYS: journal, heads. ARGV: saga. A script, since a full server refuses to read in MULTI.
+return {redis.call('LRANGE', KEYS[1], 0, -1), redis.call('HGET', KEYS[2], ARGV[1])}
 """)
 
 HEADS = Script("""

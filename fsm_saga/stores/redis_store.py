@@ -33,7 +33,7 @@ from fsm_saga.stores.redis_layout import (
     journal_of,
 )
 from fsm_saga.stores.redis_link import RedisLink
-from fsm_saga.stores.redis_scripts import ANSWER, HEADS, OF_SAGA, PENDING, POST, REMOVE
+from fsm_saga.stores.redis_scripts import ANSWER, HEADS, LOAD, OF_SAGA, PENDING, POST, REMOVE
 from fsm_saga.stores.refusals import (
     check_command,
     closed,
@@ -162,10 +162,8 @@ class RedisStore:
         self._check_open()
         if not is_text(saga_id):  # no saga was ever stored under such an id
             return (), None
-        entries, head = await self._link.ask_together(
-            ("LRANGE", self._layout.journal(saga_id), 0, -1),
-            ("HGET", self._layout.heads, saga_id),
-        )
+        keys = (self._layout.journal(saga_id), self._layout.heads)
+        entries, head = await self._link.run(LOAD, keys, saga_id)
         return entries, head
 
     async def _heads_in(self, key: bytes, limit: int | None) -> dict[int, Head]:
