@@ -303,14 +303,23 @@ def _margin_nodes(picture: Picture) -> Iterator[Node]:
     frames += [cluster.frame for cluster in picture.clusters if cluster.frame]
     corners = [point for edge in picture.edges for point in edge.path]
     left = min([frame.left for frame in frames] + [point.x for point in corners])
+    right = max([frame.right for frame in frames] + [point.x for point in corners])
     top = min([frame.top for frame in frames] + [point.y for point in corners])
     bottom = max([frame.bottom for frame in frames] + [point.y for point in corners])
-    title_height = TITLE_FONT_SIZE * 2.4
-    yield _margin_node(TITLE_ID, [picture.title], TITLE_FONT_SIZE, left, top - title_height / 2)
+    title = _title_within(picture.title, right - left)
+    title_height = TITLE_FONT_SIZE * (2.4 + LINE_HEIGHT * (len(title) - 1))
+    yield _margin_node(TITLE_ID, title, TITLE_FONT_SIZE, left, top - title_height / 2)
     lines = _bottom_lines(picture)
     if lines:
         height = NOTE_FONT_SIZE * LINE_HEIGHT * (len(lines) + 1.5)
         yield _margin_node(NOTES_ID, lines, NOTE_FONT_SIZE, left, bottom + height / 2)
+
+
+def _title_within(title: str, width: float) -> Sequence[str]:
+    """Return the title in two lines where one would be wider than the picture."""
+    needed = display_width(plain_text(title))
+    fitting = int(width / (TITLE_FONT_SIZE * 0.6))
+    return wrap(title, max(fitting, needed // 2 + 8), line_max=2)
 
 
 def _margin_node(node_id: str, lines: Sequence[str], size: int, left: float, y: float) -> Node:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 import networkx as nx
 
 from fsm_saga.core.contract import Standing
+from fsm_saga.core.people import choices
 from fsm_saga.core.program import Program, StepSpec
 from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import DoubtExit, Phase, StepKind, StepStatus
@@ -35,6 +36,7 @@ from fsm_saga.drawing.theme import NODE_LOOKS
 NAME_COLUMNS = 28
 TOOL_COLUMNS = 30
 NOTE_COLUMNS = 110
+QUESTION_MAX = 3
 GOAL_COLUMNS = 100
 SAGA_ID_COLUMNS = 40
 TOOLTIP_COLUMNS = 400
@@ -375,8 +377,24 @@ def _title(program: Program, saga: Saga | None) -> str:
 def _notes(saga: Saga | None, usual: DoubtExit | None) -> Iterator[str]:
     if saga is not None and saga.cause:
         yield shorten(saga.cause, NOTE_COLUMNS)
+    if saga is not None:
+        yield from _questions(saga)
     if usual is not None and usual is not DoubtExit.NO_EFFECT:
         yield f"If it stays unknown whether a call took effect: {DOUBT_WORDS[usual]}."
+
+
+def _questions(saga: Saga) -> Iterator[str]:
+    """Yield what a person is asked, and which answers are open to them."""
+    asked = [
+        (spec, answers)
+        for spec, _state in zip(saga.program.steps, saga.steps, strict=False)
+        if (answers := choices(saga, spec.index))
+    ]
+    for spec, answers in asked[:QUESTION_MAX]:
+        told = f"A person decides about step {spec.step_id}: {', '.join(answers)}."
+        yield shorten(told, NOTE_COLUMNS)
+    if len(asked) > QUESTION_MAX:
+        yield f"A person decides about {len(asked) - QUESTION_MAX} more steps."
 
 
 def _legend(program: Program, undos: list[Edge]) -> Iterator[str]:

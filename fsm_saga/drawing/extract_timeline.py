@@ -194,6 +194,14 @@ class _Reader:
         role = STATE_ROLES[SagaState.parse(state).phase]
         self._states.close(column)
         self._states.open(column, role, state, outcome or "", detail)
+        if role in (NodeRole.GOING_BACK, NodeRole.FAILED):
+            self._withdraw_approvals()
+
+    def _withdraw_approvals(self) -> None:
+        """End what still waits for an approval: a saga that goes back asks for none."""
+        for lane in self._lanes.values():
+            if lane.is_open and lane.boxes[-1].role is NodeRole.AWAITING_APPROVAL:
+                lane.close(self._column_after(lane), NodeRole.SKIPPED, "withdrawn")
 
     def _mark(self, record: Record) -> None:
         mark = MARKS[type(record)](record)

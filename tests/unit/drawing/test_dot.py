@@ -23,6 +23,7 @@ from fsm_saga.drawing.picture import (
     Picture,
     Point,
 )
+from fsm_saga.drawing.timeline_layout import Chart, Lane, lay_out
 from fsm_saga.machine.flatten import saga_table, step_table
 from tests.unit.drawing.programs import Step, make_program
 
@@ -162,3 +163,14 @@ def test_a_long_title_takes_two_lines_of_about_the_same_length(
 ) -> None:
     graph = pygraphviz.AGraph(string=render_dot(Picture(title=title, nodes=())))
     assert graph.graph_attr["label"] == "".join(f"{line}\\l" for line in lines)
+
+
+def test_a_title_wider_than_a_placed_picture_takes_two_lines() -> None:
+    lane = Lane("a", "a")
+    lane.open(0, NodeRole.RUNNING, "call", "", "")
+    titles = {}
+    for words in (2, 40):
+        made = pygraphviz.AGraph(render_dot(lay_out(Chart("word " * words, (lane,), (0.0,), ()))))
+        titles[words] = made.get_node("title").attr["label"]
+
+    assert titles[2].count("\\") == titles[40].count("\\") - 1

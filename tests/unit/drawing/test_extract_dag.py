@@ -6,6 +6,7 @@ from fsm_saga.core.saga import StepState, UndoState
 from fsm_saga.core.states import (
     DONE,
     FAILED,
+    NEEDS_HUMAN,
     DoubtExit,
     Outcome,
     StepKind,
@@ -13,7 +14,13 @@ from fsm_saga.core.states import (
     compensating,
     executing,
 )
-from fsm_saga.drawing.extract_dag import DOUBT_WORDS, UNDO_NODE_STEP_MAX, bits, dag_picture
+from fsm_saga.drawing.extract_dag import (
+    DOUBT_WORDS,
+    QUESTION_MAX,
+    UNDO_NODE_STEP_MAX,
+    bits,
+    dag_picture,
+)
 from fsm_saga.drawing.picture import EdgeRole, Flow, Node, NodeForm, NodeRole, Picture
 from tests.unit.drawing.programs import Step, make_program, make_saga
 
@@ -267,3 +274,21 @@ def test_a_name_that_is_the_tool_is_written_once() -> None:
 def test_the_ones_of_a_mask_are_counted_from_the_lowest() -> None:
     assert list(bits(0b101001)) == [0, 3, 5]
     assert list(bits(0)) == []
+
+
+def test_what_a_person_is_asked_is_written_below() -> None:
+    doubtful = [StepStatus.SUCCEEDED, StepStatus.DOUBTFUL]
+    saga = make_saga(TRIP, doubtful, state=NEEDS_HUMAN)
+
+    (note,) = (note for note in dag_picture(TRIP, saga).notes if "person decides" in note)
+    assert note.startswith("A person decides about step ")
+    assert "settled" in note
+
+
+def test_of_many_questions_some_are_written_below_and_the_others_counted() -> None:
+    program = make_program([Step(name=f"s{number}", needs=[]) for number in range(6)])
+    saga = make_saga(program, [StepStatus.DOUBTFUL] * 6, state=NEEDS_HUMAN)
+    notes = [note for note in dag_picture(program, saga).notes if "person decides" in note]
+
+    assert len(notes) == QUESTION_MAX + 1
+    assert notes[-1] == "A person decides about 3 more steps."

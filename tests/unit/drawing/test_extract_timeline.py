@@ -211,3 +211,15 @@ def test_a_journal_longer_than_the_program_can_be_drawn() -> None:
 def test_a_journal_that_is_empty_can_be_drawn() -> None:
     picture = timeline_picture(TRIP, [])
     assert "Steps that were never reached, and are not shown: 3." in picture.notes
+
+
+def test_an_approval_that_nobody_gave_ends_when_the_saga_goes_back() -> None:
+    picture = begun(
+        make(rec.ApprovalRequested),
+        make(rec.CancelRequested, at=NOON + 5),
+        make(rec.SagaMoved, at=NOON + 5, event="cancelled", state="FAILED"),
+    )
+    (box,) = boxes(picture, "step-1")
+
+    assert " ".join(box.lines) == "approval » withdrawn"
+    assert box.role is NodeRole.SKIPPED
