@@ -6,7 +6,7 @@ from zlib import crc32
 
 from fsm_saga.ports import Append
 from fsm_saga.stores.codec import CODEC
-from fsm_saga.stores.heads import head_checksum
+from fsm_saga.stores.heads import facts_checksum
 from fsm_saga.stores.refusals import check_fits
 
 
@@ -31,18 +31,19 @@ class AppendRow:
         self.is_new = position == 0
         self.is_final = head.is_final
         self.size = len(body)
-        self.head = (
+        facts = (
+            saga_id,
             head.state,
             head.outcome,
             head.position,
-            head.created_at,
-            head.updated_at,
+            head.created_at + 0.0,
+            head.updated_at + 0.0,
             head.goal,
             head.waits_for,
-            head_checksum(head),
-            saga_id,
-            head.is_final if position == 0 else position,
+            head.is_final,
         )
+        key = head.is_final if position == 0 else position
+        self.head = (*facts[1:8], facts_checksum(facts), saga_id, key)
         self.entry = (position, count, body, checksum(saga_id, position, count, body), saga_id)
 
 
