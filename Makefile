@@ -51,20 +51,20 @@ cover: $(DEV) system servers ## Run the tests, print what none of them reached, 
 diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
 	$(VENV_PYTHON) -m diagrams.make
 
-sim: $(RUNTIME) ## Run the simulation; SEEDS=20000 says how much of it, SEED=7 tells one seed
+sim: $(RUNTIME) ## Run the simulation, two minutes; SEEDS=20000 says how much of it, SEED=7 tells one seed
 	$(VENV_PYTHON) -m fsm_saga.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000))
 
 bench: $(RUNTIME) ## Measure this machine
 	.venv/bin/fsm-saga bench
 
-nightly: $(DEV) system ## Send a million mutated plans, and their share through every other door
-	$(VENV_PYTHON) -m tests.fuzz --cases 1000000
+nightly: $(DEV) system ## Try at full length what `make test` tries in part: two hours; PART=kills does one thing
+	$(VENV_PYTHON) -m tests.evidence.nightly $(PART)
 
 mutants: $(MUTANTS) ## Change the code in thousands of places, and see a test fail each time: an hour; PART=plan does one part
 	$(VENV_PYTHON) -m tests.mutants $(if $(PART),--part $(PART))
 
-evidence: $(DEV) ## Write docs/evidence.md from its results; make them with python -m tests.evidence
-	$(VENV_PYTHON) -m tests.evidence --render
+evidence: $(DEV) ## Write docs/evidence.md from its results; FIGURES="kills zoo" makes them again first
+	$(VENV_PYTHON) -m tests.evidence $(or $(FIGURES),--render)
 
 lock: $(VENV_PYTHON) ## Resolve the dependencies of pyproject.toml into the lock files
 	$(PIP_INSTALL) "uv>=0.9"

@@ -1,6 +1,7 @@
 """Whatever the program, a search that leaves things out comes to what a search of everything does.
 
-The programs are drawn, so that kinds, promises and orders meet that nobody thought of.
+The programs are drawn, so that kinds, promises and orders meet that nobody thought of: a dozen
+each time, and hundreds at night.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from fsm_saga.machine.nodes import Config
 from fsm_saga.machine.search import Search
 from fsm_saga.machine.verify import bounded
 from tests.property.histories import Recipe, recipes
+from tests.support.counting import IS_LONG
 
 CONFIGURATION_MAX = 6_000
 MERGES = Reduction.MIRRORS | Reduction.MERGES
 FEW = settings(
-    max_examples=30,
+    max_examples=400 if IS_LONG else 12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
@@ -34,7 +36,7 @@ def search_of(program: Program, reduction: Reduction) -> Search:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(7_200 if IS_LONG else 300)
 @FEW
 @given(recipes())
 def test_the_same_is_broken_and_the_same_ends_are_reached(recipe: Recipe) -> None:
@@ -47,7 +49,7 @@ def test_the_same_is_broken_and_the_same_ends_are_reached(recipe: Recipe) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(7_200 if IS_LONG else 300)
 @FEW
 @given(recipes())
 def test_what_is_merged_is_what_can_be_reached_merged(recipe: Recipe) -> None:
