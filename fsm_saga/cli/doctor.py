@@ -9,6 +9,7 @@ import typer
 from fsm_saga.cli.checks import Finding, Level, machine_findings, store_findings, tools_finding
 from fsm_saga.cli.checks_certificates import certificate_findings
 from fsm_saga.cli.checks_contents import contents_findings
+from fsm_saga.cli.checks_redis import is_in_redis, redis_findings
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import (
     STORE,
@@ -51,7 +52,7 @@ def doctor(
     specs = tool_specs(tools)
     findings = [
         *machine_findings(),
-        *run_async(store_findings(store)),
+        *run_async(redis_findings(store) if is_in_redis(store) else store_findings(store)),
         *run_async(contents_findings(store, is_thorough=thorough)),
         *([tools_finding(specs)] if specs else []),
         *certificate_findings(certificates, specs),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from redis import exceptions as failures
 
@@ -113,8 +114,8 @@ async def look_at_server(link: RedisLink) -> RedisServerFacts:
     )
 
 
-async def open_shards(link: RedisLink, *, shards: int | None, may_create: bool) -> int:
-    """Return the number of shards of the store, which is made first if it may be.
+async def find_store(link: RedisLink, *, shards: int | None, may_create: bool) -> None:
+    """Tell the link which store it leads to; that is made first if it may be.
 
     Raises:
         StoreError: There is none, it has another number of shards than ``shards``, or something
@@ -128,10 +129,11 @@ async def open_shards(link: RedisLink, *, shards: int | None, may_create: bool) 
             raise StoreError(
                 f"Store {place.shown!r} was not opened for reading: no store was made below prefix "
                 f"{place.prefix!r} yet. Check the URL; the first process that opens it for writing "
-                "makes it."
+                "makes it.",
+                is_missing=True,
             )
         await _check_free(link)
-        await link.run(CREATE, (meta_key,), FORMAT, shards or SHARDS_DEFAULT)
+        await link.run(CREATE, (meta_key,), FORMAT, shards or SHARDS_DEFAULT, uuid4().hex)
         meta = await _meta(link)
     found = check_format(place.shown, meta)
     if shards not in (None, found):
@@ -139,7 +141,7 @@ async def open_shards(link: RedisLink, *, shards: int | None, may_create: bool) 
             f"Store {place.shown!r} was not opened with {shards} shards: it was made with {found}, "
             "and that never changes. Nothing was changed; leave the number out."
         )
-    return found
+    link.shards, link.store_id = found, meta.get(b"id", b"")
 
 
 async def _meta(link: RedisLink) -> Mapping[bytes, bytes]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from typing import NamedTuple
 
 from fsm_saga.errors import StoreError, StoreUnavailableError
 from fsm_saga.ports import Member, Roster, Store
 from fsm_saga.stores.redis_checks import (
     RedisServerFacts,
+    find_store,
     look_at_server,
     not_opened,
-    open_shards,
 )
 from fsm_saga.stores.redis_commits import RedisCommits
 from fsm_saga.stores.redis_link import RedisLink
@@ -50,7 +51,7 @@ async def open_redis_cluster(
         facts = await look_at_server(link)
         if may_create:
             _check_server(link, facts)
-        link.shards = await open_shards(link, shards=shards, may_create=may_create)
+        await find_store(link, shards=shards, may_create=may_create)
     except BaseException as error:  # whatever it was, the connections are given back
         await link.close()
         if isinstance(error, StoreUnavailableError) and error.__cause__ is not None:
@@ -59,17 +60,33 @@ async def open_redis_cluster(
     return RedisCluster(link)
 
 
-async def look_at_redis(url: str) -> RedisServerFacts:
-    """Return what the server of a store says of itself, for ``doctor``.
+class RedisLook(NamedTuple):
+    """What ``doctor`` tells of a store in Redis.
+
+    Attributes:
+        shown: Its URL without a password.
+        refusal: Why it cannot be written, or empty.
+        warning: What a person ought to know of what the server promises, or empty.
+    """
+
+    shown: str
+    refusal: str
+    warning: str
+
+
+async def look_at_redis(url: str) -> RedisLook:
+    """Return what the server of a store promises; nothing is changed.
 
     Raises:
         StoreError: It cannot be reached, or does not let us in.
     """
     link = RedisLink(parse_redis_url(url))
     try:
-        return await look_at_server(link)
+        facts = await look_at_server(link)
     finally:
         await link.close()
+    refusal = facts.refusal(is_relaxed=link.place.is_relaxed)
+    return RedisLook(link.url, refusal, facts.warning())
 
 
 class RedisCluster:

@@ -45,12 +45,14 @@ class RedisLink:
     Attributes:
         layout: Its keys.
         shards: The number of shards, once that is known.
+        store_id: What tells this store from another of its name; empty until it is known.
     """
 
     def __init__(self, place: RedisUrl) -> None:
         self.place = place
         self.layout = Layout(place.prefix)
         self.shards = 0
+        self.store_id = b""
         self._is_closed = False
         self._many = _client_of(place, CONNECTIONS_MAX)
         self._one = _client_of(place, 1)

@@ -27,9 +27,9 @@ class Script:
 
 
 CREATE = Script("""
--- KEYS: meta. ARGV: format, shards. Returns 1 if this made the store, 0 if it was there.
+-- KEYS: meta. ARGV: format, shards, id. Returns 1 if this made the store, 0 if it was there.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2])
+redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2], 'id', ARGV[3])
 return 1
 """)
 
@@ -234,7 +234,10 @@ end
 JOIN = Script(
     _END_TERMS
     + """
--- KEYS: member, members, leaders, epoch. ARGV: id, what it tells, milliseconds.
+-- KEYS: member, members, leaders, epoch, meta.
+-- ARGV: id, what it tells, milliseconds, the id of the store.
+-- Returns 1, or 0 if this is not the store that it was.
+if redis.call('HGET', KEYS[5], 'id') ~= ARGV[4] then return 0 end
 end_terms(KEYS[3], KEYS[4], ARGV[1])
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SADD', KEYS[2], ARGV[1])

@@ -56,12 +56,22 @@ class RedisSeat:
         return self._member.member_id
 
     async def join(self) -> None:
-        """Take the seat and begin to renew its lease. Terms of a seat before it are over."""
+        """Take the seat and begin to renew its lease. Terms of a seat before it are over.
+
+        Raises:
+            StoreError: The store that was opened is gone, or the server failed.
+        """
         sent_at = _now()
         layout = self._layout
         keys = (layout.member(self.member_id), layout.members, layout.leaders, layout.epoch)
-        told = msgspec.json.encode(self._member)
-        await self._link.run(JOIN, keys, self.member_id, told, self._ttl_ms)
+        told, store_id = msgspec.json.encode(self._member), self._link.store_id
+        arguments = (self.member_id, told, self._ttl_ms, store_id)
+        if not await self._link.run(JOIN, (*keys, layout.meta), *arguments):
+            raise StoreError(
+                f"Store {self._link.url!r} was not joined: it is not the one that was opened. The "
+                "server has lost it, or another was made in its place. Stop all coordinators and "
+                "bring the newest copy back."
+            )
         self._until = sent_at + SAFETY * self._ttl_s
         self._renewing = asyncio.create_task(self._keep(), name="redis lease")
 

@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio as redis_py
 
 from fsm_saga.errors import ConflictError, FencedError, StoreError, StoreUnavailableError
-from fsm_saga.ports import Store
+from fsm_saga.ports import Member, Store
 from fsm_saga.stores import redis_link
 from fsm_saga.stores.redis_layout import AppendValue
 from tests.conformance.samples import (
@@ -296,6 +296,12 @@ async def test_a_server_that_forgot_everything_is_written_no_more(server: RedisS
         server.start()
         with pytest.raises(FencedError, match="epoch None leads"):
             await ours.store.append(append_of("trip-7", 3))
+        member = Member(member_id="again", name="again", started_at=0.0)
+        with pytest.raises(StoreError, match="not the one that was opened"):
+            await ours.cluster.join(member, ttl_s=5.0)
+        async with cluster_at(server.url):  # somebody who knows of nothing makes another store
+            with pytest.raises(StoreError, match="not the one that was opened"):
+                await ours.cluster.join(member, ttl_s=5.0)
 
 
 async def test_scripts_are_known_again_after_they_were_flushed(server: RedisServer) -> None:
