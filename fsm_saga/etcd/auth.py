@@ -52,13 +52,16 @@ class Tokens:
                 return
             if self._token is not None and refused != self._metadata_of(self._token):
                 return  # renewed before this call could say so
-            self._renewals += 1
-            self._failure = None
+            # Counted at its end, as those who came meanwhile waited for this one; and not when it
+            # is cancelled, as then the next of them makes it.
             try:
                 self._token = await self._authenticate()
             except EtcdError as error:
                 self._failure = error
+                self._renewals += 1
                 raise
+            self._failure = None
+            self._renewals += 1
 
     @staticmethod
     def _metadata_of(token: str) -> Metadata:
