@@ -22,7 +22,8 @@ from fsm_saga.cli.driving import (
     stopped_text,
     wait_for_rest,
 )
-from fsm_saga.cli.failures import RefusedElsewhereError, StoreFailedError
+from fsm_saga.cli.elsewhere import check_accepted
+from fsm_saga.cli.failures import StoreFailedError
 from fsm_saga.cli.options import load_all, typed
 from fsm_saga.cli.output import print_json, print_line
 from fsm_saga.cli.progress import Progress, open_progress
@@ -32,7 +33,7 @@ from fsm_saga.cli.saga_text import print_saga
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core.decide import decide
 from fsm_saga.core.saga import Saga
-from fsm_saga.errors import PlanError, Problem, StoreLockedError, StoreUnavailableError
+from fsm_saga.errors import StoreLockedError, StoreUnavailableError
 from fsm_saga.ports import Command, Store
 from fsm_saga.service.answers import Answer, answer_event
 from fsm_saga.service.engine import Engine
@@ -132,7 +133,7 @@ class _Carrying:
                             number = await store.post_command(self._command())
                 answer = await _answer_to(store, number, patience_s=LOCK_POLL_S)
                 if answer is not None:
-                    _check_accepted(answer)
+                    check_accepted(answer)
                     note = str(answer.get("message") or "")
                     return Carried.DONE, SagaView(await self._stored(store), note=note)
                 if time.monotonic() >= give_up_at:
@@ -153,7 +154,7 @@ class _Carrying:
                     note = (await engine.answer(self._saga_id, self._answer)).note
             else:
                 answer = await engine.store.command_answer(number) or {}
-                _check_accepted(answer)
+                check_accepted(answer)
                 note = str(answer.get("message") or "")
             rested = (await wait_for_rest(engine, [self._saga_id]))[0]
             return Carried.DONE, SagaView(rested.saga, note=note)
@@ -205,18 +206,3 @@ async def _answer_to(store: Store, number: int, *, patience_s: float) -> Mapping
         if answer is not None or time.monotonic() >= give_up_at:
             return answer
         await asyncio.sleep(ANSWER_POLL_S)
-
-
-def _check_accepted(answer: Mapping[str, Any]) -> None:
-    if answer.get("ok"):
-        return
-    problems = answer.get("problems")
-    if isinstance(problems, list) and problems:
-        raise PlanError(_problem(each) for each in problems)
-    code, message = answer.get("code", "command-refused"), answer.get("message", "")
-    raise RefusedElsewhereError(str(code), str(message))
-
-
-def _problem(said: Mapping[str, Any]) -> Problem:
-    names = ("code", "pointer", "message", "hint")
-    return Problem(**{name: str(said.get(name, "")) for name in names})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.driving import exit_code_of, open_engine, stopped_text, wait_for_rest
+from fsm_saga.cli.elsewhere import Request, StoppedText, driven_or_followed, is_led
 from fsm_saga.cli.options import (
     STORE,
     Allowed,
@@ -20,6 +21,7 @@ from fsm_saga.cli.options import (
     load_all,
     read_certificates,
     read_input,
+    store_is_missing,
     tool_specs,
 )
 from fsm_saga.cli.output import note, print_json
@@ -27,19 +29,14 @@ from fsm_saga.cli.planning import note_outdated
 from fsm_saga.cli.progress import Progress, open_progress
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import print_saga
-from fsm_saga.coordinator.driver import is_at_rest
-from fsm_saga.coordinator.reading import read_saga
-from fsm_saga.core.records import SagaSubmitted
-from fsm_saga.errors import PlanError, StoreLockedError
+from fsm_saga.errors import PlanError
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
-from fsm_saga.service.view import SagaView, view_of
-from fsm_saga.stores.opening import open_store
+from fsm_saga.service.submitting import submission
+from fsm_saga.service.view import SagaView
 from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.python import Tool
 from fsm_saga.tools.registry import Registry
-
-LOCK_POLL_S = 0.5
 
 
 @command(
@@ -62,27 +59,24 @@ def run(
     The plan is checked as a whole before anything happens. A task_id names its saga for ever: the
     same plan again shows the saga that there is, and goes on with it if it is unfinished.
 
+    Where another process leads the store (`fsm-saga serve`, or another `run`), the plan is handed
+    to that one, checked and run with the tools there, and followed here; --tools is not needed.
+
     Exit codes: 0 DONE, 1 FAILED (undone), 3 a person is asked, 2 refused (nothing ran), 74 the
     output could not be written (the saga rests), 75 the store failed while the saga was under way:
-    nothing acknowledged is lost, `fsm-saga resume` goes on when it answers again.
+    nothing acknowledged is lost, `fsm-saga resume` goes on when it answers again. Also 75 if
+    nobody who leads the store has answered.
     """
     specs = tool_specs(tools)
-    loaded = load_all(specs)
-    known = read_certificates(certificates)
-    catalogue = Registry(loaded, allow=allow or None, certificates=known).catalogue
     text = read_input(plan, "Plan")
-    try:
-        checked, _graph = read_plan(text, catalogue, allowed=allow or None)
-    except PlanError:
-        if not catalogue and not as_json:
-            note("No tools were given: add --tools MODULE_OR_FILE.")
-        raise
-    note_outdated(checked, catalogue)
-    order = _Order(
-        plan=checked, tools=loaded, specs=specs, allow=allow, store=store, certificates=known
-    )
+    # Without tools a plan can only be run by who leads the store, and is then checked there.
+    if not specs and not store_is_missing(store) and run_async(is_led(store)):
+        order = _Order(plan=Plan.read(text), store=store, can_drive=False)
+    else:
+        order = _checked(text, specs, allow, store, certificates, as_json=as_json)
+    stopped = StoppedText(stopped_text(store=store, tools=specs))
     with open_progress(as_json=as_json) as progress:
-        view = run_async(_run(order, progress), when_stopped=stopped_text(store=store, tools=specs))
+        view = run_async(_run(order, progress, stopped), when_stopped=stopped)
     if as_json:
         print_json(view.as_json())
     else:
@@ -90,52 +84,64 @@ def run(
     return exit_code_of(view)
 
 
+def _checked(
+    text: bytes,
+    specs: Sequence[str],
+    allow: Sequence[str] | None,
+    store: str,
+    certificates: Path | None,
+    *,
+    as_json: bool,
+) -> _Order:
+    """Return the order for a plan that is checked with the tools given here."""
+    loaded = load_all(specs)
+    known = read_certificates(certificates)
+    catalogue = Registry(loaded, allow=allow or None, certificates=known).catalogue
+    try:
+        checked, _graph = read_plan(text, catalogue, allowed=allow or None)
+    except PlanError:
+        if not catalogue and not as_json:
+            note("No tools were given: add --tools MODULE_OR_FILE, or serve the store.")
+        raise
+    note_outdated(checked, catalogue)
+    return _Order(
+        plan=checked, tools=loaded, specs=specs, allow=allow, store=store, certificates=known
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
     plan: Plan
-    tools: Sequence[Tool[..., Any]]
-    specs: Sequence[str]
-    allow: Sequence[str] | None
     store: str
-    certificates: Certificates | None
+    tools: Sequence[Tool[..., Any]] = ()
+    specs: Sequence[str] = ()
+    allow: Sequence[str] | None = None
+    certificates: Certificates | None = None
+    can_drive: bool = True
 
 
-async def _run(order: _Order, progress: Progress) -> SagaView:
-    """Run the plan here; where another process runs this very saga, follow it instead."""
-    shown = 0
-    while True:
-        try:
-            return await _drive(order, progress)
-        except StoreLockedError:
-            view = await _look(order)
-            if view is None:
-                raise
-            if is_at_rest(view.saga):
-                return view
-            if view.position != shown:
-                shown = view.position
-                progress.show(view.saga, ())
-        await asyncio.sleep(LOCK_POLL_S)
+async def _run(order: _Order, progress: Progress, stopped: StoppedText) -> SagaView:
+    """Run the plan here, or have it run by the process that leads the store."""
 
+    async def ask() -> Request:
+        return Request(
+            store=order.store,
+            command=submission(order.plan),
+            plan_hash=order.plan.content_hash(),
+            specs=tuple(order.specs),
+        )
 
-async def _drive(order: _Order, progress: Progress) -> SagaView:
-    async with open_engine(
-        order.store,
-        tools=order.tools,
-        specs=order.specs,
-        progress=progress,
-        allow=order.allow,
-        certificates=order.certificates,
-    ) as engine:
-        return (await wait_for_rest(engine, [await engine.submit(order.plan)]))[0]
+    async def drive() -> SagaView:
+        async with open_engine(
+            order.store,
+            tools=order.tools,
+            specs=order.specs,
+            progress=progress,
+            allow=order.allow,
+            certificates=order.certificates,
+        ) as engine:
+            return (await wait_for_rest(engine, [await engine.submit(order.plan)]))[0]
 
-
-async def _look(order: _Order) -> SagaView | None:
-    """Return the saga that was made from this very plan, or None."""
-    async with open_store(order.store, mode="read") as store:
-        journal = await store.load(order.plan.task_id)
-    first = journal[0] if journal else None
-    if journal is None or not isinstance(first, SagaSubmitted):
-        return None
-    is_same = first.plan_hash == order.plan.content_hash()
-    return view_of(read_saga(journal)[0]) if is_same else None
+    return await driven_or_followed(
+        drive if order.can_drive else None, ask, progress, stopped=stopped
+    )

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -46,7 +46,9 @@ class _Stop:
         self._task.cancel()
 
 
-def run_async(work: Coroutine[Any, Any, T], *, when_stopped: str = "Nothing was changed.") -> T:
+def run_async(
+    work: Coroutine[Any, Any, T], *, when_stopped: str | Callable[[], str] = "Nothing was changed."
+) -> T:
     """Return what a coroutine returns; Ctrl-C and SIGTERM unwind it in an orderly way.
 
     Args:
@@ -69,7 +71,8 @@ def run_async(work: Coroutine[Any, Any, T], *, when_stopped: str = "Nothing was 
         except asyncio.CancelledError:
             if stop.number is None:
                 raise
-            raise InterruptedBySignal(stop.number, when_stopped) from None
+            said = when_stopped if isinstance(when_stopped, str) else when_stopped()
+            raise InterruptedBySignal(stop.number, said) from None
 
 
 @contextmanager

@@ -31,6 +31,7 @@ BEFORE = {
     "amend": (RUN_APPROVAL,),
     "approve": (RUN_APPROVAL,),
     "cancel": (RUN_APPROVAL,),
+    "cluster": (RUN_PARALLEL,),
     "diagram --saga": (RUN_PARALLEL,),
     "gc": (RUN_PARALLEL,),
     "history": (RUN_PARALLEL,),
@@ -45,7 +46,7 @@ BEFORE = {
 # The exit codes that are not 0: in this plan every cook is at a wedding.
 CODES = {RUN_PARALLEL: 1, "run - ": 1}
 # These run for ever or for minutes: that they are understood is tried, what they do elsewhere.
-LONG = ("watch --forever", "bench")
+LONG = ("watch --forever", "bench", "serve")
 ELSEWHERE = (*LONG, "undo")
 
 

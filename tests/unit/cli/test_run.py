@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fsm_saga.cli import elsewhere
+from fsm_saga.service.engine import Engine
 from fsm_saga.stores.opening import open_store
-from tests.unit.cli.desk import Desk, statuses
+from fsm_saga.tools.loading import load_tools
+from tests.unit.cli.desk import Desk, Ended, statuses
 
 
 def test_a_plan_that_succeeds_ends_with_exit_code_0(desk: Desk) -> None:
@@ -167,16 +170,75 @@ def test_a_store_that_cannot_be_opened_is_refused(desk: Desk) -> None:
     assert ended.json["error"]["code"] == "store-error"
 
 
-def test_a_store_that_another_process_writes_is_refused(desk: Desk) -> None:
-    path = desk.plan("a")
+async def typed_beside(desk: Desk, *words: str, has_tools: bool = True) -> Ended:
+    return await asyncio.to_thread(lambda: desk.on_store(*words, has_tools=has_tools))
 
-    async def hold_and_run() -> int:
-        async with open_store(desk.store):
-            return await asyncio.to_thread(
-                lambda: desk.on_store("run", path, "--json", has_tools=True).code
-            )
 
-    assert asyncio.run(hold_and_run()) == 2
+async def test_a_writer_that_does_not_answer_is_told_after_some_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "HINT_S", 0.0)
+    monkeypatch.setattr(elsewhere, "GIVE_UP_S", 0.2)
+    async with open_store(desk.store) as store:
+        ended = await typed_beside(desk, "run", desk.plan("a"), "--json")
+        assert [command.kind for command in await store.pending_commands()] == ["submit"]
+
+    assert ended.code == 75
+    assert ended.json["error"]["code"] == "not-answered"
+    assert "fsm-saga watch trip" in ended.json["error"]["message"]
+    assert "fsm-saga cluster" in ended.err
+
+
+@pytest.mark.parametrize(("things", "code"), [(("a",), 0), (("a", "nothing"), 1)])
+async def test_a_plan_is_run_by_the_process_that_leads_the_store(
+    desk: Desk, things: tuple[str, ...], code: int
+) -> None:
+    async with Engine.open(desk.store, tools=load_tools(desk.tools)):
+        ended = await typed_beside(desk, "run", desk.plan(*things), "--json", has_tools=False)
+        again = await typed_beside(desk, "run", desk.plan(*things), "--json")
+
+    assert (ended.code, again.code) == (code, code)
+    assert ended.json["saga_id"] == "trip"
+    assert (ended.err, again.err) == ("", "")
+
+
+async def test_who_brings_tools_is_told_that_they_do_not_count(desk: Desk) -> None:
+    async with Engine.open(desk.store, tools=load_tools(desk.tools)):
+        ended = await typed_beside(desk, "run", desk.plan("a"))
+
+    assert ended.code == 0
+    assert "its tools count, not --tools" in ended.err
+    assert "trip  DONE" in ended.out
+
+
+async def test_what_the_leader_refuses_is_refused_as_if_here(desk: Desk) -> None:
+    async with Engine.open(desk.store, tools=load_tools(desk.tools)):
+        path = desk.plan("a", name="odd", tool="tkae")
+        there = await typed_beside(desk, "run", path, "--json", has_tools=False)
+        await typed_beside(desk, "run", desk.plan("a"))
+        other = await typed_beside(desk, "run", desk.plan("b"), "--json", has_tools=False)
+    here = await typed_beside(desk, "run", path, "--json")
+
+    assert (there.code, other.code) == (2, 2)
+    assert there.json == here.json
+    assert there.json["problems"][0]["code"] == "unknown-tool"
+    assert other.json["error"]["code"] == "saga-exists"
+
+
+async def test_the_place_of_a_leader_that_leaves_is_taken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "TAKE_OVER_S", 0.0)
+    monkeypatch.setattr(elsewhere, "ROSTER_LOOK_S", 0.0)
+    async with open_store(desk.store) as store:
+        running = asyncio.create_task(typed_beside(desk, "run", desk.plan("a"), "--json"))
+        async with asyncio.timeout(15):
+            while not await store.pending_commands():  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.005)
+    ended = await running
+
+    assert ended.code == 0
+    assert ended.json["state"] == "DONE"
 
 
 def test_a_saga_that_rests_is_shown_though_another_process_writes(desk: Desk) -> None:
