@@ -264,6 +264,9 @@ FAULT_FIGURES: tuple[Figure, ...] = (
                 "counts.disk faults that stopped the engine"
             ),
             "of these, cost a moment only": "counts.disk faults that cost a moment",
+            "of these, the store was not opened": (
+                "counts.disk faults refused when the store was opened"
+            ),
             "tests": "passed",
             "tests that failed or were skipped": "failed_or_skipped",
         },

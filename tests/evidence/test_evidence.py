@@ -61,6 +61,17 @@ def test_each_result_was_made_by_its_figure_as_it_is_now() -> None:
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+def test_each_number_that_the_page_promises_is_in_the_result(figure: Figure) -> None:
+    found = load_results().get(figure.name)
+    if found is not None:
+        lost = [way for way in figure.rows.values() if value_at(found["document"], way) is None]
+        assert not lost
+        assert [
+            table.at for table in figure.tables if not value_at(found["document"], table.at)
+        ] == []
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_each_command_that_the_page_names_exists(figure: Figure) -> None:
     program, *words = figure.command.split()
     if program == "python":

@@ -149,6 +149,8 @@ def test_a_disk_that_fails_anywhere_loses_nothing_and_does_nothing_twice(
     record_property(f"disk faults: {fault.words}", met.total())
     record_property("disk faults that cost a moment", met["FAILED compensated"])
     record_property("disk faults that stopped the engine", met["StoreUnavailableError"])
+    others = met.total() - met["FAILED compensated"] - met["StoreUnavailableError"]
+    record_property("disk faults refused when the store was opened", others)
     assert met.total() >= FAULTS_MIN[fault]
     assert met["FAILED compensated"], "some faults cost nothing but a moment"
     if is_for_ever:
