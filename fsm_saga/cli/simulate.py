@@ -23,6 +23,7 @@ from fsm_saga.cli.running import InterruptedBySignal
 from fsm_saga.cli.simulated_text import (
     Line,
     Shown,
+    duration,
     print_run,
     print_sweep,
     shown_json,
@@ -135,7 +136,7 @@ def _simulated(scene: Scene, line: Line, asked: Asked, *, as_json: bool) -> int:
         if found.worst is None:
             raise InterruptedBySignal(stop.number, "Interrupted before the first run ended.")
         shrunk = with_fewest_faults(scene, found.worst, should_stop=stop.is_asked)
-        shown = Shown(found.worst, shrunk, line)
+        shown = Shown(found.worst, shrunk, line, is_shrunk=found.is_whole)
         _show(scene, None if asked.is_alone else found, shown, asked.picture, as_json=as_json)
     if not found.is_whole:
         note(f"Interrupted: this is what {counted(found.seeds, 'run')} of {asked.seeds} came to.")
@@ -239,7 +240,7 @@ class _Progress:
         self._next, self._is_shown = now + SHOWN_EVERY_S, True
         left_s = (now - self._started) / found.seeds * (self._count - found.seeds)
         broken = f", {len(found.broken)} broken" if found.broken else ""
-        told = f"{found.seeds} of {self._count} runs{broken}, about {left_s:.0f} s left"
+        told = f"{found.seeds} of {self._count} runs{broken}, about {duration(left_s)} left"
         sys.stderr.write(f"\r\x1b[K{told}")
         sys.stderr.flush()
 

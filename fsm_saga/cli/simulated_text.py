@@ -60,11 +60,13 @@ class Shown(NamedTuple):
         told: The worst run, or the one that was asked for.
         shrunk: The same end with the fewest faults.
         line: Runs a seed again.
+        is_shrunk: Whether there was time to look for the fewest.
     """
 
     told: Ending
     shrunk: Played
     line: Line
+    is_shrunk: bool
 
 
 def shown_picture(scene: Scene, shown: Shown) -> Picture:
@@ -172,7 +174,9 @@ def _print_told(scene: Scene, shown: Shown, *, head: str) -> None:
     more = f", and {len(left) - SHOWN_MAX} more" if len(left) > SHOWN_MAX else ""
     print_line(f"  left in the world: {', '.join(left[:SHOWN_MAX]) or 'nothing'}{more}")
     if lines:
-        print_line(f"  what it takes, of {counted(len(told.faults), 'fault')} in that run:")
+        all_faults = counted(len(told.faults), "fault")
+        what = f"what it takes, of {all_faults}" if shown.is_shrunk else f"the {all_faults}"
+        print_line(f"  {what} in that run:")
     for line in lines:
         print_line(f"    - {line}")
     print_line(f"  again: {shown.line.again(told.seed)}")

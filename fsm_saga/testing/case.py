@@ -189,6 +189,41 @@ class SagaTest:
         Raises:
             AssertionError: If a rule of the engine was broken.
         """
+        self._playing = self._one_run()
+        return _alone(self._playing.run)
+
+    @told_at_the_test
+    def survives_crashes(self) -> End:
+        """Run it, and again with the coordinator killed at each call, and return the first end.
+
+        At each call it is killed twice: before the call has left, and after the tool acted and
+        before anybody heard of it. All these runs must end alike, in outcome and in what is left.
+
+        Raises:
+            AssertionError: If one ends otherwise, with its story.
+            CommandError: If a tool was told what to make of a number of calls: a call that is
+                sent again would count twice.
+        """
+        if any(each.times is not None for fake in self._fakes.values() for each in fake.script):
+            raise CommandError(
+                "survives_crashes() sends calls again, so a script with times= would mean another "
+                "run each time. Say rejects(), hangs() or answers_badly() without it."
+            )
+        first = self.run()
+        for number, call in enumerate(first.calls):
+            for is_before in (True, False):
+                playing = self._one_run(crash_at=(number, is_before))
+                end = _alone(playing.run)
+                if _same_for_the_world(first) != _same_for_the_world(end):
+                    when = "before it left" if is_before else "once the tool had acted"
+                    raise AssertionError(
+                        f"Without a crash it ends {first}; killed at call {number + 1} "
+                        f"({call.direction} {call.tool}) {when}, it ends {end}:\n"
+                        + "\n".join(end.story())
+                    )
+        return first
+
+    def _one_run(self, *, crash_at: tuple[int, bool] | None = None) -> Playing:
         cast = self._known()
         later_s = sum(
             (1 if each.times is None else each.times) * each.seconds
@@ -196,14 +231,14 @@ class SagaTest:
             for each in fake.script
         )
         waits_s = sum(decision.after_s + (decision.at_s or 0.0) for decision in self._decisions)
-        self._playing = Playing(
+        return Playing(
             cast,
             Scripts(self._fakes),
             self._real,
             decisions=list(self._decisions),
             extra_s=EXTRA_S + later_s + waits_s,
+            crash_at=crash_at,
         )
-        return _alone(self._playing.run)
 
     @told_at_the_test
     def simulate(self, seeds: int = SEEDS, *, first: int = 0, jobs: int = 1) -> Sweep:
@@ -375,6 +410,11 @@ class SagaTest:
                 ) from error
 
         return check
+
+
+def _same_for_the_world(end: End) -> tuple[str, list[str], list[str]]:
+    """Return what may not hang on when a process dies; branches may change places."""
+    return str(end), sorted(end.done), sorted(end.left)
 
 
 def _no(what: str, name: str, known: Sequence[str], *, near: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ class Playing:
         *,
         decisions: list[Decision],
         extra_s: float,
+        crash_at: tuple[int, bool] | None = None,
     ) -> None:
         world = self.world = World(0, only=frozenset())
         self._cast = cast
@@ -68,6 +69,7 @@ class Playing:
         self._raised: Exception | None = None
         self._heard: asyncio.Future[Any] | None = None
         self._played.on_crash = self._agent_is_gone
+        self._played.crash_at = crash_at
         self._started_at = self._rested_at = 0.0
         self._watch.on_change.append(self._changed)
 

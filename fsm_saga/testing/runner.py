@@ -34,6 +34,7 @@ class Played:
         crashes: How often a call killed its coordinator.
         started_at: When the saga was submitted, on the loop's clock.
         on_crash: Called when the coordinator was killed.
+        crash_at: The number of the call that kills its coordinator, and whether before it leaves.
     """
 
     def __init__(self, scripts: Scripts, real: Mapping[str, Tool[..., Any]]) -> None:
@@ -44,6 +45,7 @@ class Played:
         self.started_at = 0.0
         self.refusals: dict[str, str] = {}
         self.on_crash: Callable[[], None] = lambda: None
+        self.crash_at: tuple[int, bool] | None = None
 
     def misfit(self, request: CallTool) -> str | None:
         """Return why the real tool could not be called with these params, or None."""
@@ -111,12 +113,14 @@ class ScriptedRunner:
         reply: asyncio.Future[CallOutcome | None],
     ) -> None:
         """Let the call travel, if the script does not stop it."""
+        number = len(self._played.calls) - 1
+        if self._played.crash_at == (number, True):
+            await self._die()
+        is_deadly = self._played.crash_at == (number, False)
         scripted = self._played.scripts.next(request.tool, step)
         deed = None if scripted is None else scripted.deed
         if deed is Deed.CRASHES_BEFORE:
-            self._played.crashes += 1
-            self._world.loop.call_world(0.0, self._played.on_crash)
-            await self._node.crash_here("as the test says")
+            await self._die()
         if deed in _NEVER_ARRIVES:
             return
         sent_at = self._world.loop.time()
@@ -124,8 +128,20 @@ class ScriptedRunner:
         for copy in range(2 if deed is Deed.DUPLICATE else 1):
             self._world.in_flight += 1
             self._world.loop.call_world(
-                delay_s * (1 + copy), self._arrive, request, saga_id, scripted, sent_at, reply
+                delay_s * (1 + copy),
+                self._arrive,
+                request,
+                saga_id,
+                scripted,
+                sent_at,
+                reply,
+                is_deadly,
             )
+
+    async def _die(self) -> None:
+        self._played.crashes += 1
+        self._world.loop.call_world(0.0, self._played.on_crash)
+        await self._node.crash_here("as the test says")
 
     def _arrive(
         self,
@@ -134,16 +150,18 @@ class ScriptedRunner:
         scripted: Scripted | None,
         sent_at: float,
         reply: asyncio.Future[CallOutcome | None],
+        is_deadly: bool,
     ) -> None:
         world, process = self._world, self._process
         world.in_flight -= 1
         outcome = self._act(request, saga_id, scripted, sent_at)
         deed = None if scripted is None else scripted.deed
-        if deed is Deed.CRASHES and process is not None and not process.is_dead:
+        is_deadly |= deed is Deed.CRASHES
+        if is_deadly and process is not None and not process.is_dead:
             self._played.crashes += 1
             self._node.crash("as the test says")
             self._played.on_crash()
-        if outcome is None or deed in (Deed.LOSES_REPLY, Deed.CRASHES):
+        if outcome is None or is_deadly or deed is Deed.LOSES_REPLY:
             return
         if process is not None and not process.is_dead:
             world.loop.call_world(TRAVEL_S, _answer, reply, outcome)

@@ -178,3 +178,26 @@ def test_the_same_agent_runs_the_same_again(saga: SagaTest) -> None:
 
     assert [str(call) for call in one.calls] == [str(call) for call in other.calls]
     assert one == "DONE committed"
+
+
+def test_an_agent_survives_a_crash_at_every_call(saga: SagaTest) -> None:
+    saga.tool("fly").returns(Order("F-1", 90))
+    saga.tool("stay").returns(Order("S-1", 20))
+    end = saga.survives_crashes()
+
+    assert end == "FAILED compensated"
+    assert end.crashes == 0
+
+
+def test_an_agent_that_goes_another_way_after_a_crash_is_found() -> None:
+    lives = []
+
+    async def fickle(saga: GrowingSaga) -> None:
+        lives.append(1)
+        await saga.call(fly, flight="CA1234")
+        await saga.call(stay, city=f"Rome {len(lives)}")
+
+    with pytest.raises(AssertionError, match="ends FAILED compensated") as told:
+        SagaTest().agent(fickle, tools=TOOLS).survives_crashes()
+    assert "call 2 (do stay) before it left" in str(told.value)
+    assert "recorded another call at step 2" in str(told.value)

@@ -398,3 +398,29 @@ def test_an_outcome_that_is_not_what_is_in_the_world_fails_the_test(
         saga.run()
     with pytest.raises(AssertionError, match="broke a rule of the engine"):
         saga.simulate(seeds=10)
+
+
+@pytest.mark.parametrize("refused", ["sleep", "fly", None])
+def test_a_plan_survives_a_crash_at_every_call(saga: SagaTest, refused: str | None) -> None:
+    saga.plan(TWO)
+    if refused is not None:
+        saga.tool(refused).rejects()
+    end = saga.survives_crashes()
+
+    assert end.crashes == 0
+    assert end == str(saga.run())
+
+
+def test_a_tool_that_does_not_dedupe_does_not_survive_a_crash(saga: SagaTest) -> None:
+    forgetful = tool(name="pay", dedupe=False)(make_tool("pay").function)
+    saga.plan(plan(step("a", "pay", kind="pivot")), tools=[forgetful])
+
+    with pytest.raises(AssertionError, match="killed at call"):
+        saga.survives_crashes()
+
+
+def test_scripts_of_so_many_calls_are_no_measure_for_crashes(saga: SagaTest) -> None:
+    saga.plan(TWO).tool("fly").loses_reply()
+
+    with pytest.raises(CommandError, match="sends calls again"):
+        saga.survives_crashes()
