@@ -25,7 +25,7 @@ from fsm_saga.machine.kept import Kept
 # Seconds of the processor, so that a busy machine makes no difference. The slowest test needs four.
 TEST_CPU_S_MAX: Final = 12.0
 # A test that waits for what will not come uses no processor: this is the clock on the wall. It is
-# long, for a test that fails because the machine is busy would be taken for one that found a mutant.
+# long, for a test that is late on a busy machine would be taken for one that found a mutant.
 TEST_S_MAX: Final = 90.0
 # While mutmut finds out which test reaches what, all is ten times slower.
 STATS_S_MAX: Final = 300.0
