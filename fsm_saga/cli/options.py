@@ -153,16 +153,33 @@ def store_is_missing(url: str) -> bool:
     return url.startswith(prefix) and not Path(url.removeprefix(prefix)).exists()
 
 
+def without_password(url: str) -> str:
+    """Return the URL of a store as it may be shown; whoever types it knows the password.
+
+    Example:
+        >>> without_password("redis://:secret@host/0"), without_password("etcd://me:secret@a,b/x")
+        ('redis://host/0', 'etcd://me@a,b/x')
+    """
+    scheme, separator, rest = url.partition("://")
+    who, at, place = rest.partition("/")[0].rpartition("@")
+    if not separator or not at or scheme == "sqlite":
+        return url
+    user = who.partition(":")[0]
+    return f"{scheme}://{user}{'@' if user else ''}{place}{rest[len(who + at + place) :]}"
+
+
 def typed(*words: str, store: str, tools: Sequence[str] = ()) -> str:
     """Return the command line that a person can type to go on, quoted for a shell.
 
     Example:
         >>> typed("approve", "a b", "--by", "NAME", store="sqlite:///fsm-saga.db")
         "fsm-saga approve 'a b' --by NAME"
+        >>> typed("list", store="redis://ann:secret@host/0")
+        'fsm-saga list --store redis://ann@host/0'
     """
     line = ["fsm-saga", *words]
     for spec in tools:
         line += ["--tools", spec]
     if store != os.environ.get("FSM_SAGA_STORE", STORE):
-        line += ["--store", store]
+        line += ["--store", without_password(store)]
     return shlex.join(plain_text(word) for word in line)

@@ -57,7 +57,7 @@ async def open_store(url: str, *, mode: Mode = "write") -> AsyncIterator[Store]:
         StoreError: The URL names no store that can be opened; subclasses say more.
     """
     if _scheme(url) in _SERVERS:
-        async with open_cluster(url) as cluster:
+        async with _connected(url, may_create=mode == "write") as cluster:
             if mode == "read":
                 yield cluster.reader
             else:
@@ -84,10 +84,18 @@ async def open_cluster(url: str, *, shards: int | None = None) -> AsyncIterator[
     Raises:
         StoreError: The URL names no store that can be opened, or it has another number of shards.
     """
+    async with _connected(url, shards=shards) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def _connected(
+    url: str, *, shards: int | None = None, may_create: bool = True
+) -> AsyncIterator[ClusterStore]:
     scheme = _scheme(url)
     cluster: ClusterStore
     if scheme in _SERVERS:
-        cluster = await _opener(scheme)(url, shards=shards)
+        cluster = await _opener(scheme)(url, shards=shards, may_create=may_create)
     elif scheme == "memory":
         place = MemoryPlace(url, url.partition("://")[2])
         cluster = await SingleCluster.open(place, shards=shards)

@@ -163,7 +163,8 @@ async def _check_free(link: RedisLink) -> None:
         found, key = len(keys), keys[0] if keys else b""
         if not int(cursor):
             break
-    if found:
+    # What was found may be a store that somebody has made in this very moment.
+    if found and not await _meta(link):
         example = f" (for example {key.decode(errors='replace')!r})" if key else ""
         raise StoreError(
             f"Store {place.shown!r} was not opened: below prefix {place.prefix!r} lie keys that "

@@ -200,6 +200,14 @@ async def test_two_that_make_a_store_at_once_make_the_same_one(
 # --- one writer -----------------------------------------------------------------------------------
 
 
+async def test_reading_makes_no_store(redis: RedisServer, server_prefix: str) -> None:
+    url = f"{redis.url}?prefix={server_prefix}"
+    for _ in range(2):
+        with pytest.raises(StoreError, match="no store was made"):
+            async with open_store(url, mode="read"):
+                pass
+
+
 async def test_a_second_writer_is_refused_while_the_first_lives_and_readers_are_not(
     redis: RedisServer, server_prefix: str
 ) -> None:
