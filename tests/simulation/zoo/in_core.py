@@ -14,10 +14,12 @@ from fsm_saga.core import decide as decide_module
 from fsm_saga.core import draft as draft_module
 from fsm_saga.core import events as e
 from fsm_saga.core import records as r
+from fsm_saga.core.contract import ToolContract
 from fsm_saga.core.decide import Decision, decide
 from fsm_saga.core.draft import APPLY, Draft
 from fsm_saga.core.effects import CallTool, Effect
 from fsm_saga.core.guards import WayBack
+from fsm_saga.core.program import CallSpec, Program
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction, DoubtExit, Phase, StepStatus
 from fsm_saga.core.work import Work, bits
@@ -320,15 +322,23 @@ def _skew_is_forgotten(patch: Patch) -> None:
 
 def _sent_however_late(patch: Patch) -> None:
     """Nobody looks at the clock between the intent and the call."""
-    for module in (forward, backward):
-        patch.setattr(module, "forgotten_at", lambda contract, started_at: None)
+    patch.setattr(forward, "forgotten_at", lambda contract, started_at: None)
 
 
 def _everything_is_remembered(patch: Patch) -> None:
     """Both looks at the clock are gone: one alone hides that the other is missing."""
     _sent_however_late(patch)
-    for module in (forward, backward):
-        patch.setattr(module, "is_remembered", lambda contract, started_at, now: True)
+    patch.setattr(forward, "is_remembered", lambda contract, started_at, now: True)
+
+
+def _margin_on_the_wrong_side(patch: Patch) -> None:
+    """A tool is counted on for longer than it promises to remember."""
+    real = forward.margin_s
+
+    def margin_s(program: Program, call: CallSpec, contract: ToolContract) -> float:
+        return -real(program, call, contract)
+
+    patch.setattr(forward, "margin_s", margin_s)
 
 
 def _stale_answers_count(patch: Patch) -> None:
@@ -436,6 +446,7 @@ IN_CORE = bugs(
         "compensate at once without a fence": ("C4 U1", _always(DoubtExit.COMPENSATE_NOW)),
         "clock skew forgotten": ("C3 C2 U1", _skew_is_forgotten),
         "tools remember for ever": ("X1 C3 C8", _everything_is_remembered),
+        "margin on the wrong side": ("X1 C3 C8 U1", _margin_on_the_wrong_side),
         "sent however late": ("X1 C8 C3", _sent_however_late),
         "doubt gets a new id": ("X1 C8 C3", _doubt_gets_a_new_id),
         "a person has no answer": ("ASKED", _choices_for_all),

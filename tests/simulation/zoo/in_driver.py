@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from fsm_saga.coordinator import driver as driver_module
+from fsm_saga.coordinator.clock import Timers
 from fsm_saga.coordinator.coordinator import Coordinator
 from fsm_saga.coordinator.driver import SagaDriver
+from fsm_saga.coordinator.recovery import Recovery
 from fsm_saga.core import events as e
 from fsm_saga.core.decide import Decision, decide
 from fsm_saga.core.effects import CallTool
@@ -157,6 +159,28 @@ def _never_taken_up(patch: Patch) -> None:
     patch.setattr(Engine, "resume", resume)
 
 
+def _failed_reads_are_final(patch: Patch) -> None:
+    """A saga that the store did not hand over is left to the next start."""
+
+    def failed(self: Recovery, saga_id: str, error: FsmSagaError) -> None:
+        self._coordinator.check_alive()
+        self.left_alone[saga_id] = str(error)
+
+    patch.setattr(Recovery, "failed", failed)
+
+
+def _waits_by_the_clock_alone(patch: Patch) -> None:
+    """A clock that is set back prolongs every wait."""
+    real = Timers.schedule
+
+    def schedule(
+        self: Timers, at: float, callback: Callable[[], None], *, wait_s_max: float | None = None
+    ) -> None:
+        real(self, at, callback)
+
+    patch.setattr(Timers, "schedule", schedule)
+
+
 def _acknowledged_too_early(patch: Patch) -> None:
     """A submission is acknowledged as soon as it is queued."""
 
@@ -225,6 +249,8 @@ IN_DRIVER = bugs(
         "two tasks drive one saga": ("W2 W1 TOTAL V1 W6", _two_drive_one_saga),
         "recovery scan leaves sagas out": ("V1", _scan_leaves_one_out),
         "nothing is taken up": ("V1", _never_taken_up),
+        "one failed read is final": ("V1", _failed_reads_are_final),
+        "waits by the clock alone": ("V1", _waits_by_the_clock_alone),
         "acknowledged before durable": ("O1", _acknowledged_too_early),
     },
 )

@@ -164,7 +164,7 @@ def _no_sticky_refusals(patch: Patch) -> None:
 
 
 def _retention_too_short(patch: Patch) -> None:
-    patch.setattr(tools_module, "FORGETS_AFTER_S", -11.0)
+    patch.setattr(tools_module, "FORGETS_AFTER_S", -17.0)
 
 
 def _deadline_not_kept(patch: Patch) -> None:
