@@ -15,6 +15,7 @@ import apsw
 from fsm_saga.errors import CorruptRecordError
 from fsm_saga.ports import Command
 from fsm_saga.stores.codec import decode_object
+from fsm_saga.stores.sqlite_schema import NO_CHECKSUM
 
 # At most so many at once; the next question brings the next. Texts come as bytes, since one text
 # that is none would keep apsw from returning any row.
@@ -93,7 +94,7 @@ def sound_command(row: Row) -> Command | None:
         return None
     try:
         texts = saga_id.decode(), kind.decode()
-        if crc is not None and crc != command_checksum(number, *texts, body):
+        if crc not in (NO_CHECKSUM, command_checksum(number, *texts, body)):
             return None
         asked = decode_object(body, what=f"Command {number}")
     except (AttributeError, UnicodeDecodeError, CorruptRecordError):
@@ -131,7 +132,7 @@ def answer_of(number: int, answer: Any, crc: Any) -> Mapping[str, Any] | None:
     if answer is None:
         return None
     what = f"The answer to command {number}"
-    if type(answer) is not bytes or (crc is not None and crc != answer_checksum(number, answer)):
+    if type(answer) is not bytes or crc not in (NO_CHECKSUM, answer_checksum(number, answer)):
         raise CorruptRecordError(
             f"{what} is damaged: its checksum does not match. Whether the decision was carried out "
             "is told by the history of its saga; nothing was changed."

@@ -16,6 +16,7 @@ from fsm_saga.ports import Head
 from fsm_saga.stores.codec import CODEC
 from fsm_saga.stores.heads import head_checksum, head_from_journal
 from fsm_saga.stores.sqlite_rows import checksum
+from fsm_saga.stores.sqlite_schema import NO_CHECKSUM
 
 HEAD_COLUMNS = (
     "number, saga_id, state, outcome, position, created_at, updated_at, goal, is_final, waits_for,"
@@ -113,7 +114,8 @@ def sound_head(row: Sequence[Any]) -> Head | None:
     # A flipped bit can make another type of a value, of which no checksum can be worked out.
     if not (
         type(saga_id) is type(state) is type(waits) is str
-        and type(position) is type(is_final) is int
+        and type(position) is int
+        and is_final in (0, 1)
         and type(created_at) is type(updated_at) is float
         and (outcome is None or type(outcome) is str)
         and (goal is None or type(goal) is str)
@@ -130,8 +132,7 @@ def sound_head(row: Sequence[Any]) -> Head | None:
         is_final=bool(is_final),
         waits_for=waits,
     )
-    # Only in a store of the former schema, as readers see it, is there no checksum at all.
-    return head if crc is None or crc == head_checksum(head) else None
+    return head if crc == NO_CHECKSUM or crc == head_checksum(head) else None
 
 
 def records_of(saga_id: str, entries: Rows) -> tuple[Record, ...]:

@@ -14,7 +14,7 @@ import apsw
 from fsm_saga.stores.heads import head_checksum
 from fsm_saga.stores.sqlite_commands import answer_checksum, command_checksum
 from fsm_saga.stores.sqlite_heads import sound_head
-from fsm_saga.stores.sqlite_schema import SCHEMA_VERSION
+from fsm_saga.stores.sqlite_schema import NO_CHECKSUM, SCHEMA_VERSION
 
 _NEW_COLUMNS = """
 ALTER TABLE heads ADD COLUMN crc INTEGER NOT NULL DEFAULT -1;
@@ -22,8 +22,8 @@ ALTER TABLE commands ADD COLUMN crc INTEGER NOT NULL DEFAULT -1;
 ALTER TABLE commands ADD COLUMN answer_crc INTEGER;
 """
 _ONE_HEAD = (
-    "SELECT number, saga_id, state, outcome, position, created_at, updated_at, goal, is_final,"
-    " waits_for, NULL FROM heads WHERE number = ?"
+    "SELECT number, saga_id, state, outcome, position, created_at, updated_at, goal, is_final,"  # noqa: S608  # our own
+    f" waits_for, '{NO_CHECKSUM}' FROM heads WHERE number = ?"
 )
 _ONE_COMMAND = "SELECT saga_id, kind, body, answer FROM commands WHERE number = ?"
 

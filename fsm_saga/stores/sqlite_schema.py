@@ -65,11 +65,15 @@ CREATE INDEX commands_pending ON commands(number) WHERE answer IS NULL;
 INSERT INTO meta(key, value) VALUES ('epoch', 0), ('reopened', 0);
 """
 
+NO_CHECKSUM = "not checked"
+"""Stands for a checksum where the former schema has none; no damaged number becomes this text."""
+
 # Schema 1 had no checksums for heads, commands and answers.
-_VIEWS_OF_FORMER_TABLES = """
-CREATE TEMP VIEW heads AS SELECT *, NULL AS crc FROM main.heads;
-CREATE TEMP VIEW commands AS SELECT *, NULL AS crc, NULL AS answer_crc FROM main.commands;
-"""
+_VIEWS_OF_FORMER_TABLES = f"""
+CREATE TEMP VIEW heads AS SELECT *, '{NO_CHECKSUM}' AS crc FROM main.heads;
+CREATE TEMP VIEW commands AS
+    SELECT *, '{NO_CHECKSUM}' AS crc, '{NO_CHECKSUM}' AS answer_crc FROM main.commands;
+"""  # noqa: S608  # our own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +294,7 @@ def check_is_present_schema(connection: apsw.Connection, path: str) -> None:
 def show_as_present_schema(connection: apsw.Connection) -> None:
     """Let a reader of a store of the former schema ask as if it were of the present one.
 
-    Its own connection alone sees these views; the checksums that are not there are NULL in them.
+    Its own connection alone sees these views; ``NO_CHECKSUM`` is in the place of what is not there.
     """
     if connection.pragma("user_version") < SCHEMA_VERSION:
         connection.execute(_VIEWS_OF_FORMER_TABLES)

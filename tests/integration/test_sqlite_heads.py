@@ -242,3 +242,21 @@ async def test_a_saga_that_is_removed_while_its_damaged_head_is_looked_at_is_jus
     assert [head.saga_id for head in await heads(url)] == [OTHER, DONE]
     async with open_store(url, mode="read") as store:
         assert await store.head(ASKING) is None
+
+
+async def test_a_row_whose_columns_have_moved_is_no_head(url: str) -> None:
+    """One bit in the widths of a row makes each value the next column's, and leaves no checksum."""
+    right = await heads(url)
+    replace_bytes(url, *moved_columns(url))
+    assert await heads(url) == right
+
+
+def moved_columns(url: str) -> tuple[bytes, bytes]:
+    """Return the beginning of the second head as it is, and with that bit."""
+    data = Path(url.removeprefix("sqlite:///")).read_bytes()
+    at = data.index(b"askingEXECUTING(1)")
+    # Before the name are the types of all columns; the last are goal, what it waits for, two more.
+    start = at - 4
+    assert data[start] == 0, "there is no goal"
+    whole = data[start : at + 6]
+    return whole, bytes([whole[0] | 0x80]) + whole[1:]
