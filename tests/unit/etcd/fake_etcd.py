@@ -144,8 +144,7 @@ class FakeEtcd:
     def apply(self, request: Txn) -> TxnResult:
         """Carry a transaction out, or refuse it whole."""
         before = dict(self.kvs)
-        written: set[bytes] = set()
-        self._check(request, before, written)
+        self._check(request)
         events = len(self.history)
         result = self._do(request, before, self.revision + 1)
         if len(self.history) == events:
@@ -252,18 +251,28 @@ class FakeEtcd:
         name = fields[compare.target]
         return all(WITHIN[compare.relation](getattr(kv, name), compare.operand) for kv in found)
 
-    def _check(self, txn: Txn, before: dict[bytes, KeyValue], written: set[bytes]) -> None:
-        for operation in (*txn.success, *txn.failure):
-            if isinstance(operation, Txn):
-                self._check(operation, before, written)
-            elif isinstance(operation, Put):
-                if operation.lease and operation.lease not in self.leases:
-                    raise LeaseNotFoundError("there is no such lease")
-                if operation.key in written:
+    def _check(self, txn: Txn) -> set[bytes]:
+        """Return the keys that either branch writes; refuse one that writes a key twice."""
+        both: set[bytes] = set()
+        for branch in (txn.success, txn.failure):
+            written: set[bytes] = set()
+            for operation in branch:
+                match operation:
+                    case Put():
+                        if operation.lease and operation.lease not in self.leases:
+                            raise LeaseNotFoundError("there is no such lease")
+                        keys = {operation.key}
+                    case Delete():
+                        keys = {operation.key}
+                    case Txn():
+                        keys = self._check(operation)
+                    case Range():
+                        keys = set()
+                if written & keys:
                     raise DuplicateKeyError("twice")
-                written.add(operation.key)
-            elif isinstance(operation, Delete):
-                written.add(operation.key)
+                written |= keys
+            both |= written
+        return both
 
     def _do(self, txn: Txn, before: dict[bytes, KeyValue], revision: int) -> TxnResult:
         succeeded = all(self._holds(compare, before) for compare in txn.compares)
