@@ -36,6 +36,12 @@ def test_the_nth_pass_kills_and_no_other(kills: list[tuple[int, int]]) -> None:
     assert len(kills) == 1
 
 
+def test_the_nth_pass_may_stop_the_process_instead(kills: list[tuple[int, int]]) -> None:
+    failpoints.arm("before_call:1:stop")
+    failpoints.failpoint("before_call")
+    assert kills == [(os.getpid(), signal.SIGSTOP)]
+
+
 def test_an_empty_order_disarms(kills: list[tuple[int, int]]) -> None:
     failpoints.arm("before_call:1:kill")
     failpoints.arm("")
@@ -60,7 +66,7 @@ def test_an_order_that_is_not_understood_is_refused(
     order: str, kills: list[tuple[int, int]]
 ) -> None:
     failpoints.arm("before_call:1:kill")
-    with pytest.raises(CommandError, match="name:nth:kill"):
+    with pytest.raises(CommandError, match="name:nth:kill or name:nth:stop"):
         failpoints.arm(order)
     failpoints.failpoint("before_call")
     assert len(kills) == 1, "what was armed before stays armed"
