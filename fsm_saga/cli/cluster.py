@@ -44,7 +44,7 @@ def cluster(store: StoreUrl = STORE, as_json: AsJson = False) -> int:
 
 
 async def _look(url: str) -> Survey:
-    async with open_cluster(url) as opened:
+    async with open_cluster(url, may_create=False) as opened:
         return await survey(opened)
 
 

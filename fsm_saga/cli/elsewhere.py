@@ -284,6 +284,6 @@ async def is_led(url: str) -> bool:
     Raises:
         StoreError: The store cannot be looked at.
     """
-    async with open_cluster(url) as cluster:
+    async with open_cluster(url, may_create=False) as cluster:
         roster = await cluster.roster()
     return bool(roster.leaders) or any(member.is_ready for member in roster.members.values())

@@ -57,7 +57,7 @@ async def open_store(url: str, *, mode: Mode = "write") -> AsyncIterator[Store]:
         StoreError: The URL names no store that can be opened; subclasses say more.
     """
     if _scheme(url) in _SERVERS:
-        async with _connected(url, may_create=mode == "write") as cluster:
+        async with open_cluster(url, may_create=mode == "write") as cluster:
             if mode == "read":
                 yield cluster.reader
             else:
@@ -72,7 +72,9 @@ async def open_store(url: str, *, mode: Mode = "write") -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def open_cluster(url: str, *, shards: int | None = None) -> AsyncIterator[ClusterStore]:
+async def open_cluster(
+    url: str, *, shards: int | None = None, may_create: bool = True
+) -> AsyncIterator[ClusterStore]:
     """Give the store at ``url`` as coordinators share it, open until the end of the block.
 
     A store for one writer has one shard, which is led by whoever writes.
@@ -80,18 +82,12 @@ async def open_cluster(url: str, *, shards: int | None = None) -> AsyncIterator[
     Args:
         url: The store.
         shards: How many shards the store is made with; None takes those that it has.
+        may_create: False to refuse a store on a server that is not there. A file is made by its
+            first writer only.
 
     Raises:
         StoreError: The URL names no store that can be opened, or it has another number of shards.
     """
-    async with _connected(url, shards=shards) as cluster:
-        yield cluster
-
-
-@asynccontextmanager
-async def _connected(
-    url: str, *, shards: int | None = None, may_create: bool = True
-) -> AsyncIterator[ClusterStore]:
     scheme = _scheme(url)
     cluster: ClusterStore
     if scheme in _SERVERS:
@@ -155,7 +151,7 @@ def _opener(scheme: str) -> Callable[..., Awaitable[ClusterStore]]:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing.partition(".")[0] == "fsm_saga":
-            raise _no_backend(scheme) from error
+            raise
         raise StoreError(
             f"The store was not opened: backend {scheme!r} needs the package {missing!r}, which is "
             f"not installed. Install fsm-saga[{server.extra}]."
