@@ -14,6 +14,7 @@ import traceback
 
 from fsm_saga.coordinator import failpoints
 from fsm_saga.machine.compile import compile_plan
+from fsm_saga.stores import redis_cluster  # noqa: F401  # or each child would import it again
 from tests.support import kill_disk, kill_target
 
 

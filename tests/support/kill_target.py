@@ -1,9 +1,10 @@
-"""The process that is killed: sagas on SQLite, with tools that write a ledger of their own.
+"""The process that is killed: sagas in a store, with tools that write a ledger of their own.
 
     python -m tests.support.kill_target DIRECTORY PLAN
 
-It opens the store in the directory, submits the plan's sagas if the store has not got them, and
-ends when all of them rest. It may be killed at any instant and is then simply started again.
+It opens the store of the directory (see ``store_of``), submits the plan's sagas if the store has
+not got them, and ends when all of them rest. It may be killed at any instant and is then simply
+started again.
 """
 
 from __future__ import annotations
@@ -65,6 +66,12 @@ def sagas_of(name: str) -> list[Plan]:
     ]
 
 
+def store_of(directory: Path) -> str:
+    """Return the URL of a directory's store: what ``store.url`` says there, else a SQLite file."""
+    told = directory / "store.url"
+    return told.read_text() if told.exists() else f"sqlite:///{directory}/sagas.db"
+
+
 def _act(name: str, context: CallContext, refusal: str | None = None, **params: object) -> str:
     answer = _ledger.act(
         name,
@@ -119,7 +126,7 @@ def run(directory: str, name: str) -> None:
 
 async def _run(directory: str, name: str) -> None:
     plans = sagas_of(name)
-    url = f"sqlite:///{directory}/sagas.db"
+    url = store_of(Path(directory))
     async with Engine.open(url, tools=TOOLS) as engine, asyncio.TaskGroup() as tasks:
         for plan in plans:
             tasks.create_task(engine.run(plan))

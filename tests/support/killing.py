@@ -16,7 +16,7 @@ from typing import Self
 
 from fsm_saga.core.records import ActionStarted, UndoStarted
 from fsm_saga.stores.opening import open_store
-from tests.support.kill_target import NEEDS, sagas_of
+from tests.support.kill_target import NEEDS, sagas_of, store_of
 from tests.support.tool_ledger import Effect, ToolLedger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +97,7 @@ def judge(directory: Path, plan: str) -> list[str]:
 async def _ends(directory: Path, plan: str) -> tuple[dict[str, str], set[str]]:
     ends: dict[str, str] = {}
     intents: set[str] = set()
-    async with open_store(f"sqlite:///{directory}/sagas.db", mode="read") as store:
+    async with open_store(store_of(directory), mode="read") as store:
         for each in sagas_of(plan):
             head = await store.head(each.task_id)
             journal = await store.load(each.task_id)
