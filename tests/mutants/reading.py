@@ -98,17 +98,21 @@ class Rule:
 
     Attributes:
         within: A pattern of the lines that it is about.
+        reason: Why it makes no difference.
         touches: A pattern of what may be changed in them.
-        reason: Why that makes no difference.
+        ignores_case: Capitals and small letters may be exchanged in them.
     """
 
     within: str
-    touches: str
     reason: str
+    touches: str = r"(?!)"
+    ignores_case: bool = False
 
     def holds_for(self, change: Change) -> bool:
         """Return whether the lines are the same but for what the rule speaks of."""
         was, becomes = (re.sub(self.touches, "", text) for text in (change.was, change.becomes))
+        if self.ignores_case:
+            was, becomes = was.casefold(), becomes.casefold()
         return was == becomes and re.search(self.within, change.was) is not None
 
 

@@ -98,3 +98,11 @@ def test_a_rule_excuses_what_differs_in_nothing_else() -> None:
         assert Listed({}, [rule]).reason(change) == reason
         elsewhere = Change(function="f", was="f(x, strict=True)", becomes="f(x, strict=False)")
         assert Listed({}, [rule]).reason(elsewhere) is None
+
+
+def test_a_rule_may_excuse_the_case_of_letters() -> None:
+    rule = Rule(within='"SELECT', ignores_case=True, reason="SQL reads both")
+    was = 'execute("SELECT a FROM b")'
+    for becomes, excused in ((was.lower(), True), ('execute("SELECT a FROM c")', False)):
+        change = Change(function="f", was=was, becomes=becomes)
+        assert rule.holds_for(change) is excused
