@@ -86,7 +86,9 @@ class RedisCommits:
                 except FsmSagaError as error:
                     outcomes = [error] * len(batch)
                 except BaseException as error:
-                    _settle(batch, [_bug(error)] * len(batch))  # nobody is left waiting
+                    waiting = [*batch, *self._queue]  # nobody of them is left waiting
+                    self._queue.clear()
+                    _settle(waiting, [_bug(error)] * len(waiting))
                     raise
                 _settle(batch, outcomes)
         finally:
@@ -115,10 +117,11 @@ class RedisCommits:
             arguments += [places[pending.lead], value.saga_id, value.position, final]
             arguments += [value.entry, value.head]
         keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas)
-        number, commits, results = await self._link.run_in_order(APPEND, keys, *arguments)
-        if int(number) != batch_number:
+        answer = await self._link.run_in_order(APPEND, keys, *arguments)
+        if not _is_of(answer, batch_number):
             await self._link.drop_order()
-            raise self._link.unavailable(OSError("an answer to something else came"))
+            raise self._link.unavailable(ValueError("it answers something else"))
+        _, commits, results = answer
         refusals = [
             self._refusal(pending, result.decode())
             for pending, result in zip(batch, results, strict=True)
@@ -155,6 +158,11 @@ def fenced_by(url: str, lead: Lead, result: str) -> FsmSagaError:
     said = result.removeprefix("fenced").split()
     leader = int(said[0]) if said and said[0].isdecimal() else None
     return fenced(url, epoch=lead.epoch, leader=leader)
+
+
+def _is_of(answer: object, batch_number: int) -> bool:
+    """Return whether an answer is that of this batch, and not one that was left on the line."""
+    return isinstance(answer, list) and len(answer) == 3 and answer[0] == b"%d" % batch_number
 
 
 def _settle(batch: Sequence[_Pending], outcomes: Sequence[FsmSagaError | None]) -> None:

@@ -2,7 +2,7 @@
 
 All keys begin with the store's prefix.
 
-    meta               hash: what made the store: format, number of shards
+    meta               hash: format, number of shards, and an id that no other store has
     epoch              the last epoch that was given out; it only ever grows
     leaders            hash, by shard: "<epoch> <member>", or "<epoch> " when nobody leads
     commits            hash, by shard: how many commits there were; it only ever grows

@@ -33,10 +33,13 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (failures.OutOfMemoryError, "the server has reached its memory limit"),
     (failures.TimeoutError, f"the server did not answer within {ANSWER_S_MAX:g} s"),
     (TimeoutError, f"the server did not answer within {ANSWER_S_MAX:g} s"),
+    (failures.InvalidResponse, "what came is no answer of Redis"),
+    (ValueError, "what came is no answer of Redis"),
     (failures.ConnectionError, "the server cannot be reached"),
     (OSError, "the server cannot be reached"),
 )
-FAILURES = (failures.RedisError, OSError)
+# A ValueError is what the client makes of an answer that is none.
+FAILURES = (failures.RedisError, OSError, ValueError)
 
 
 class RedisLink:

@@ -149,14 +149,17 @@ class RedisSeat:
     async def _keep(self) -> None:
         """Renew the lease until it is lost, by the server's word or by our own clock."""
         every_s = self._ttl_s / RENEWALS_PER_TTL
-        while not await wait_s(self._lost, min(every_s, self._left_s())):
-            try:
-                async with asyncio.timeout(min(2 * every_s, self._left_s())):
-                    is_alive = await self._renew()
-            except (StoreError, TimeoutError):
-                is_alive = self._left_s() > 0
-            if not is_alive:
-                self._lost.set()
+        try:
+            while not await wait_s(self._lost, min(every_s, self._left_s())):
+                try:
+                    async with asyncio.timeout(min(2 * every_s, self._left_s())):
+                        is_alive = await self._renew()
+                except (StoreError, TimeoutError):
+                    is_alive = self._left_s() > 0
+                if not is_alive:
+                    return
+        finally:
+            self._lost.set()  # whatever ended this: a lease that nobody renews is as good as lost
 
     async def _renew(self) -> bool:
         """Return False if the lease has ended."""
