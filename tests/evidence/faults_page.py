@@ -6,6 +6,11 @@ from pathlib import Path
 
 from tests.evidence.faults import REAL, SIMULATED, Fault
 
+SORTS = {
+    "simulation": "simulated",
+    "sometimes": "must happen",
+    "chaos": "done to a cluster",
+}
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
 
@@ -31,11 +36,12 @@ _INTRODUCTION = """\
 The faults that this project set out to survive before it had a line of code, and what tries each
 of them today. *In part* and *no* say what is missing; what no figure models at all is listed at
 the end of [evidence.md](evidence.md#what-is-not-modelled). This page is made by
-`python -m tests.evidence --render` from `tests/evidence/faults.py`, and a test looks whether every
+`python -m tests.evidence --render` from `tests/evidence/faults_*.py`, and a test looks whether every
 test, kind of fault and moment that it names is there.
 
 *Simulated* names a kind of fault of [the simulation](simulation.md), *must happen* a moment without
-which a large run of it fails.
+which a large run of it fails, and *done to a cluster* what `tests/chaos` does to coordinators, etcd
+and a shop that are real processes.
 """
 
 
@@ -62,10 +68,10 @@ def _table(title: str, rows: tuple[Fault, ...]) -> list[str]:
 def _by(holders: tuple[str, ...]) -> str:
     """Return the holders in words, those of one sort together."""
     parts = []
-    for sort, words in (("simulation", "simulated"), ("sometimes", "must happen")):
+    for sort, words in SORTS.items():
         found = [h.removeprefix(f"{sort}:") for h in holders if h.startswith(f"{sort}:")]
         if found:
-            parts.append(f"*{words}:* " + ", ".join(found))
+            parts.append(f"*{words}:* " + ", ".join(found).replace("_", " "))
     for holder in holders:
         if "::" in holder:
             file, _colons, test = holder.partition("::")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.evidence.faults import NO, REAL, SIMULATED, Fault, exists
+from tests.evidence.faults import NO, Fault, exists
+from tests.evidence.faults_anywhere import SIMULATED
 from tests.evidence.faults_page import PAGE, render_faults
+from tests.evidence.faults_real import REAL
 
 ROWS = [*SIMULATED, *REAL]
 
@@ -25,6 +27,7 @@ def test_whatever_tries_a_fault_exists_and_what_nothing_tries_is_said(row: Fault
 def test_what_is_not_there_is_missed() -> None:
     assert not exists("simulation:earthquake")
     assert not exists("sometimes:never")
+    assert not exists("chaos:play")
     assert not exists("tests/nowhere.py::test_x")
     assert not exists("tests/evidence/test_faults.py::test_that_nobody_wrote")
     assert exists("tests/evidence/test_faults.py::test_the_lists_are_whole")

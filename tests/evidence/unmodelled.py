@@ -15,11 +15,10 @@ _EVIDENCE_LIMITS = (
     "A machine that computes wrongly: memory or a processor that lies.",
     "A disk that says that it wrote and did not: a power cut with one is a control that must fail.",
     "Tools that do not keep what they declare; trying them can only catch some of that.",
-    "A cluster as the store: the leases of several coordinators are played in the simulation, and "
-    "no figure has real ones in it; on SQLite one process writes, and its lock is local.",
+    "A cluster as the store: the leases of the figures are played. Real coordinators, etcd and "
+    "Redis are killed, paused, cut off and filled up by tests that count nothing here yet.",
     "Clocks that run at different rates or stand still: ours differ by a skew, and jump.",
-    "A network between a coordinator and its tools: they are functions in its process, and what "
-    "they reach over a network is their own.",
+    "Garbage on the wire between a tool and what it talks to: that is the tool's to judge.",
     "Another version of the engine before or after: there is one so far.",
     "Three faults at chosen places together: singles and pairs are all tried, more are drawn.",
     "Memory, open files or processor time that run out, beyond full disks and hung threads.",
