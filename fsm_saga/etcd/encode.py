@@ -5,8 +5,7 @@ Messages are filled in place: to make a message and hand it to another copies it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, assert_never
+from typing import assert_never
 
 from fsm_saga.etcd import messages as pb
 from fsm_saga.etcd.data import (
@@ -200,20 +199,24 @@ def delete_result(message: pb.DeleteRangeResponse, revision: int) -> DeleteResul
 
 def txn_result(message: pb.TxnResponse, revision: int) -> TxnResult:
     """Return which branch of a transaction was done, and what it did."""
+    return _txn_result(message, revision, PutResult(revision=revision))
+
+
+def _txn_result(message: pb.TxnResponse, revision: int, plain_put: PutResult) -> TxnResult:
+    # Nearly all results of a group commit are puts that tell nothing: they share one object.
     results: list[OperationResult] = []
     for response in message.responses:
         kind = response.WhichOneof("response")
-        decode = _DECODERS[kind]
-        results.append(decode(getattr(response, kind), revision))
+        if kind == "response_put":
+            put = response.response_put
+            results.append(put_result(put, revision) if put.HasField("prev_kv") else plain_put)
+        elif kind == "response_txn":
+            results.append(_txn_result(response.response_txn, revision, plain_put))
+        elif kind == "response_range":
+            results.append(range_result(response.response_range, revision))
+        else:
+            results.append(delete_result(response.response_delete_range, revision))
     return TxnResult(succeeded=message.succeeded, revision=revision, results=tuple(results))
-
-
-_DECODERS: dict[str | None, Callable[[Any, int], OperationResult]] = {
-    "response_range": range_result,
-    "response_put": put_result,
-    "response_delete_range": delete_result,
-    "response_txn": txn_result,
-}
 
 
 def watch_answer(message: pb.WatchResponse) -> WatchAnswer:
