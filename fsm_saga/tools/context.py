@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
+
+TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""The trace that the call under way belongs to; set by whoever traces, around the runner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,8 @@ class CallContext:
         attempt: Counts the sends of this ``req_id``, from 1.
         undoes: The ``req_id`` of the action that this call undoes or asks about, or None.
         not_after: Seconds since 1970 after which the tool has to refuse the call, or None.
+        traceparent: The trace that the call belongs to, as the W3C header of that name, or None. To
+            be handed on with what the tool sends.
     """
 
     req_id: str
@@ -29,3 +35,4 @@ class CallContext:
     attempt: int
     undoes: str | None = None
     not_after: float | None = None
+    traceparent: str | None = None

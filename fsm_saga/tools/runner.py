@@ -16,7 +16,7 @@ from fsm_saga.core.contract import ToolFacts
 from fsm_saga.core.effects import CallTool
 from fsm_saga.ports import CallOutcome, OutcomeKind
 from fsm_saga.tools.classify import is_doubtful
-from fsm_saga.tools.context import CallContext
+from fsm_saga.tools.context import TRACEPARENT, CallContext
 from fsm_saga.tools.coroutines import run_coroutine
 from fsm_saga.tools.ended import Ended, How
 from fsm_saga.tools.output import OUTPUT_BYTES_MAX, BadOutputError, json_output
@@ -81,6 +81,7 @@ class PythonRunner:
                 attempt=request.attempt,
                 undoes=request.undoes,
                 not_after=request.not_after,
+                traceparent=TRACEPARENT.get(),
             )
         if tool.is_async:
             ended = await _run_async(tool, arguments, request.timeout_s)
