@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.evidence.faults import REAL, SIMULATED, Fault
+from tests.evidence.faults import Fault
+from tests.evidence.faults_anywhere import SIMULATED
+from tests.evidence.faults_real import REAL
 
 SORTS = {
     "simulation": "simulated",
@@ -36,7 +38,7 @@ _INTRODUCTION = """\
 The faults that this project set out to survive before it had a line of code, and what tries each
 of them today. *In part* and *no* say what is missing; what no figure models at all is listed at
 the end of [evidence.md](evidence.md#what-is-not-modelled). This page is made by
-`python -m tests.evidence --render` from `tests/evidence/faults_*.py`, and a test looks whether every
+`python -m tests.evidence --render` from `tests/evidence/faults_*.py`, and a test looks whether each
 test, kind of fault and moment that it names is there.
 
 *Simulated* names a kind of fault of [the simulation](simulation.md), *must happen* a moment without
