@@ -14,9 +14,6 @@ from tests.chaos.faults import Fault, play
 from tests.chaos.judge import Verdict
 from tests.chaos.town import Town, open_town
 
-USEFUL_MIN = 40
-"""A run in which fewer sagas came to an end shows nothing."""
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 RUNS: dict[str, tuple[Fault, ...]] = {
@@ -45,7 +42,7 @@ def check(town: Town, verdict: Verdict) -> None:
     told = f"{verdict}\n{town.logs()}"
     assert not verdict.wrong, told
     assert verdict.states.get("NEEDS_HUMAN", 0) == 0, told
-    assert verdict.states["DONE"] + verdict.states["FAILED"] >= USEFUL_MIN, told
+    assert verdict.states["DONE"] + verdict.states["FAILED"] >= faults.USEFUL_MIN, told
     assert all(took <= faults.TAKEOVER_S_MAX for took in town.takeovers_s), town.takeovers_s
 
 
