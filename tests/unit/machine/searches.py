@@ -60,6 +60,8 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "tried once, its undo too": _of(Step(undo_retry=ONCE, retry=NEVER)),
     "plain beside plain": lambda: make_program((PLAIN, PLAIN), BESIDE),
     "semantic beside plain": lambda: make_program((SEMANTIC, PLAIN), BESIDE),
+    "approved beside approved": lambda: make_program((APPROVED, APPROVED), BESIDE),
+    "semantic beside semantic": lambda: make_program((SEMANTIC, SEMANTIC), BESIDE),
     "fenced, then plain": lambda: make_program((FENCED, PLAIN)),
     "read, plain, pivot, retriable": lambda: make_program((READ_ONLY, PLAIN, PIVOT, RETRIABLE)),
     "approved beside a pivot": lambda: make_program((APPROVED, PIVOT), BESIDE),
