@@ -133,6 +133,21 @@ MORE = (
         Case(f"X-kind-{kind}", plan_text(steps=[SEARCH | {"kind": kind}]), ())
         for kind in ("readonly", "READ-ONLY", "pivott", "retryable", "compensate", "zzz", 7)
     ),
+    Case(
+        "X-inputs-and-rules",
+        plan_text(inputs={"a.b": 1, "c": 2}, steps=[SEARCH | {"params": {"city": "$input.d"}}]),
+        (),
+    ),
+    Case(
+        "X-retriable-listed-first",
+        plan_text(
+            steps=[
+                _step("anything", kind="retriable", depends_on=[2]),
+                _step("anything", kind="pivot") | {"step_id": 2, "depends_on": []},
+            ]
+        ),
+        (),
+    ),
     Case("X-dates", plan_text(steps=[SEARCH | {"retry": {"attempts": 1.5}}]), ()),
     Case("X-undo-that-leads-on", _undone_by("first", "second"), ()),
     Case("X-undo-by-itself", _undone_by("self", "self"), ()),
@@ -167,6 +182,7 @@ LATE = {
     "Y-nothing": '{"calls": []}',
     "Y-too-many": json.dumps({"calls": [{"tool": "out", "params": {}}] * 60}),
     "Y-no-calls": "{}",
+    "Y-unknown-field": '{"calls": [], "call": 1}',
     "Y-unknown-tool": '{"calls": [{"tool": "teleport", "params": {}}]}',
     "Y-params": '{"calls": [{"tool": "bare", "params": {"a": 1}}]}',
     "Y-references": json.dumps(

@@ -173,3 +173,11 @@ def test_of_several_circles_in_a_knot_a_shortest_is_told() -> None:
 def test_a_knot_whose_steps_are_listed_late_is_told_from_its_lowest_step() -> None:
     needs = ((), (), (4,), (2,), (3,))
     assert graph_of(needs).cycles == ((2, 4, 3),)
+
+
+def test_a_plan_too_long_for_the_exact_width_is_as_wide_as_its_chains() -> None:
+    size = EXACT_WIDTH_STEP_MAX + 2
+    line = tuple((at - 1,) if at else () for at in range(size))
+    assert graph_of(line).width == 1
+    two_lines = tuple((at - 2,) if at > 1 else () for at in range(size))
+    assert graph_of(two_lines).width == 2

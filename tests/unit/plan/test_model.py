@@ -340,3 +340,21 @@ def test_a_plain_copy_is_deep_only_if_it_is_asked_to_be() -> None:
     deep = made.model_copy(deep=True)
     assert deep == made
     assert deep.steps[0].params["a"] is not made.steps[0].params["a"]
+
+
+def test_what_json_cannot_say_is_refused_in_a_part_made_in_python_with_its_place() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Step(step_id=1, tool="t", params={"a": {"b": float("nan")}})
+    (error,) = caught.value.errors()
+    assert error["type"] == "not-json-value"
+    assert error["msg"].startswith("/a/b: ")
+    assert error["ctx"]["hint"].endswith(".")
+    with pytest.raises(ValidationError, match="/: "):
+        Step(step_id=1, tool="t", params={1: 2})  # type: ignore[dict-item]
+
+
+def test_a_text_is_held_to_the_limits_that_are_asked_for() -> None:
+    text = '{"task_id": "t", "inputs": {"x": "aaaaaaaaaaaaaaaaaaaa"}, "steps": []}'
+    assert Plan.read(text).inputs == {"x": "a" * 20}
+    with pytest.raises(PlanError, match="text-too-long"):
+        Plan.read(text, limits=Limits(string_max=10))
