@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from fsm_saga.etcd.clock import Clock
+from fsm_saga.etcd.clock import Clock, lease_time_s
 from fsm_saga.etcd.data import LeaseGrant
 from fsm_saga.etcd.errors import (
     EtcdError,
@@ -64,7 +63,7 @@ class Session:
 
     @property
     def expires_at(self) -> float:
-        """When the lease is over unless it is renewed before, on the monotonic clock."""
+        """When the lease is over unless it is renewed before, on the session's clock."""
         return self._expires_at
 
     @property
@@ -161,7 +160,7 @@ async def open_session(
     *,
     ttl_s: int = 10,
     margin_s: float = 1.0,
-    clock: Clock = time.monotonic,
+    clock: Clock = lease_time_s,
     choose_id: Callable[[], int] = lambda: secrets.randbits(62) + 1,
 ) -> AsyncIterator[Session]:
     """Open a session whose lease is renewed until the end of the context, which ends the lease.
@@ -173,7 +172,7 @@ async def open_session(
         transport: The cluster.
         ttl_s: The lease's time to live; etcd may grant more (its least is 2 with the defaults).
         margin_s: How long before etcd's end ours comes.
-        clock: The monotonic clock.
+        clock: Seconds that never go back and do not stand still.
         choose_id: Chooses the id of the lease, at random.
 
     Raises:

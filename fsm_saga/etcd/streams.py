@@ -67,6 +67,7 @@ class WatchCall:
         self._on_answer = on_answer
         self._renew_token = renew_token
         self._what = "a watch"
+        self._is_closed = False
         self.created_revision = 0
 
     async def create(self, request: WatchRequest) -> None:
@@ -102,6 +103,7 @@ class WatchCall:
 
     def close(self) -> None:
         """End the stream."""
+        self._is_closed = True
         self._call.cancel()
 
     async def _next(self) -> WatchAnswer:
@@ -123,7 +125,8 @@ class WatchCall:
             raise self._ended("the stream has ended") from error
 
     def _broken(self, error: grpc.aio.AioRpcError) -> Exception:
-        if error.code() in ENDPOINT_CODES:
+        # What we have ended ourselves is no fault of the endpoint.
+        if error.code() in ENDPOINT_CODES and not self._is_closed:
             self._on_failure()
         details = error.details() or ""
         return read_error(error.code(), details, what=self._what, endpoint=self._address)

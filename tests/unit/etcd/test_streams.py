@@ -145,6 +145,15 @@ async def test_each_end_of_a_stream_is_told_as_what_it_means(
         await opened(Stream(answer), Seen())
 
 
+async def test_a_stream_that_we_have_ended_is_no_fault_of_the_endpoint(seen: Seen) -> None:
+    call = call_of(Stream(CREATED, failure(grpc.StatusCode.CANCELLED)), seen)
+    await call.create(REQUEST)
+    call.close()
+    with pytest.raises(EtcdUnavailableError):
+        await call.read()
+    assert seen.failures == 0
+
+
 async def test_compaction_is_an_answer_and_no_refusal(seen: Seen) -> None:
     call = call_of(Stream(CREATED, pb.WatchResponse(canceled=True, compact_revision=5)), seen)
     await call.create(REQUEST)
