@@ -1,25 +1,25 @@
-"""``fsm-saga gc``: remove what ended long ago."""
+"""``fsm-saga gc``: remove what ended long ago, to an archive or for good."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fsm_saga.cli.ages import FORM, age_s
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import STORE, AsJson, StoreUrl, store_is_missing
-from fsm_saga.cli.output import print_json, print_line
+from fsm_saga.cli.output import note, print_json, print_line
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.words import counted, time_text
 from fsm_saga.drawing.plain import plain_text
 from fsm_saga.ports import Head
+from fsm_saga.service.archive import Archive
+from fsm_saga.service.archiving import Archived, archive_finished
 from fsm_saga.stores.opening import open_store
-
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_AGE = re.compile(r"(\d{1,9})([smhdw])")
 
 
 @command(
@@ -27,15 +27,22 @@ _AGE = re.compile(r"(\d{1,9})([smhdw])")
     examples="""
         fsm-saga gc --older-than 30d --dry-run
         fsm-saga gc --older-than 30d
+        fsm-saga gc --older-than 30d --archive old-sagas
     """,
 )
 def gc(
     older_than: Annotated[
         str,
-        typer.Option(
-            "--older-than", metavar="AGE", help="Time since a saga ended: 90s, 15m, 12h, 30d, 8w."
-        ),
+        typer.Option("--older-than", metavar="AGE", help=f"Time since a saga ended: {FORM}."),
     ],
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive",
+            metavar="DIR",
+            help="First write each saga's whole journal to a file of its day there.",
+        ),
+    ] = None,
     is_dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be removed.")
     ] = False,
@@ -45,39 +52,49 @@ def gc(
     """Remove sagas that are DONE or FAILED, with their journals, once they are old enough.
 
     A removed saga is forgotten: its task_id is free, and it can no longer be undone. Choose an age
-    above that at which a caller may still repeat a plan.
+    above that at which a caller may still repeat a plan. With `--archive` its journal is kept as a
+    line of JSON, which `history --archive` shows; a saga that cannot be read stays in the store.
     """
-    age_s = _age_s(older_than)
-    removed: Sequence[Head] = ()
+    older_than_s = age_s(older_than, option="--older-than")
+    done = Archived(heads=(), left={})
     if not store_is_missing(store):
-        removed = run_async(
-            _collect(store, before=time.time() - age_s, is_dry_run=is_dry_run),
+        work = (
+            _remove(store, older_than_s=older_than_s, is_dry_run=is_dry_run)
+            if archive is None or is_dry_run
+            else _archive(store, archive, older_than_s=older_than_s)
+        )
+        done = run_async(
+            work,
             when_stopped="Interrupted. What was removed is gone; the rest is as it was.",
         )
     if as_json:
-        print_json({"removed": [head.saga_id for head in removed], "dry_run": is_dry_run})
+        _print_json(done, is_dry_run=is_dry_run)
         return 0
-    for head in removed:
+    for head in done.heads:
         outcome = head.outcome or ""
         print_line(
             f"{time_text(head.updated_at)}  {head.state:<6}  {outcome:<20}  ",
             (plain_text(head.saga_id), "bold"),
         )
-    print_line(f"{counted(len(removed), 'saga')} {'would be ' if is_dry_run else ''}removed.")
+    would_be = "would be " if is_dry_run else ""
+    archived = "" if archive is None else "archived and "
+    print_line(f"{counted(len(done.heads), 'saga')} {would_be}{archived}removed.")
+    _note_left(done.left)
     return 0
 
 
-def _age_s(text: str) -> int:
-    found = _AGE.fullmatch(text.strip())
-    if found is None:
-        raise typer.BadParameter(
-            f"{text!r} is no age; write a number and one of s, m, h, d, w, as in 30d.",
-            param_hint="'--older-than'",
-        )
-    return int(found[1]) * _SECONDS[found[2]]
+def _print_json(done: Archived, *, is_dry_run: bool) -> None:
+    said = {"removed": [head.saga_id for head in done.heads], "dry_run": is_dry_run}
+    print_json(said | ({"left": done.left} if done.left else {}))
 
 
-async def _collect(url: str, *, before: float, is_dry_run: bool) -> list[Head]:
+def _note_left(left: Mapping[str, str]) -> None:
+    for saga_id, why in left.items():
+        note(("! ", "bold yellow"), plain_text(f"{saga_id} stays in the store. {why}"))
+
+
+async def _remove(url: str, *, older_than_s: float, is_dry_run: bool) -> Archived:
+    before = time.time() - older_than_s
     removed: list[Head] = []
     async with open_store(url, mode="read" if is_dry_run else "write") as store:
         for head in await store.heads():
@@ -85,4 +102,11 @@ async def _collect(url: str, *, before: float, is_dry_run: bool) -> list[Head]:
                 if not is_dry_run:
                     await store.remove(head.saga_id)
                 removed.append(head)
-    return removed
+    return Archived(heads=removed, left={})
+
+
+async def _archive(url: str, directory: Path, *, older_than_s: float) -> Archived:
+    archive = Archive(directory)
+    archive.prepare()
+    async with open_store(url) as store:
+        return await archive_finished(store, archive, older_than_s=older_than_s, now=time.time())

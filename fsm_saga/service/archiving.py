@@ -1,0 +1,236 @@
+"""Finished sagas leave the store for the archive, so that a store does not grow for ever.
+
+A saga is removed only after its journal is durable in the archive. Killed between the two, it is
+in both, and the next time it is not written again but only removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from fsm_saga.coordinator.coordinator import Coordinator
+from fsm_saga.errors import CorruptRecordError, FencedError, StoreError, StoreVersionError
+from fsm_saga.ports import Clock, Head, Store, Term
+from fsm_saga.service.archive import Archive, Finished
+from fsm_saga.service.engine import Engine
+from fsm_saga.stores.heads import head_from_journal
+from fsm_saga.stores.sharding import shard_of
+
+logger = logging.getLogger("fsm_saga.service")
+
+BATCH = 50
+"""Sagas that are made durable by one sync."""
+LISTED_MAX = 200_000
+"""Finished sagas that are remembered from one look at the store."""
+FIRST_S = 10.0
+"""After a shard is taken over its sagas come first."""
+LOOK_S = 30.0
+"""The longest sleep: a clock may be set meanwhile."""
+RETRY_S = 30.0
+BREATH_S = 0.05
+"""Between two batches, for the sagas that are under way."""
+
+
+class Archived(Struct, frozen=True, kw_only=True):
+    """What became of finished sagas.
+
+    Attributes:
+        heads: Those that are in the archive now and no longer in the store.
+        left: Why others were left in the store, by saga.
+    """
+
+    heads: Sequence[Head]
+    left: dict[str, str]
+
+
+async def archive_finished(
+    store: Store,
+    directory: str | os.PathLike[str] | Archive,
+    *,
+    older_than_s: float,
+    limit: int | None = None,
+    now: float,
+    is_mine: Callable[[str], bool] = lambda _saga_id: True,
+) -> Archived:
+    """Move sagas that ended long ago from the store to the archive, the oldest first.
+
+    A saga whose journal cannot be read, or does not end where its head says, stays where it is.
+
+    Args:
+        store: Open for writing.
+        directory: The archive.
+        older_than_s: Seconds since they ended.
+        limit: How many at most.
+        now: The time in seconds since 1970.
+        is_mine: Whether the store may remove a saga: a leader's may those of its shards.
+
+    Raises:
+        StoreError: The store failed. What is not in the store is in the archive.
+        OSError: The archive cannot be written to; nothing was removed that is not in it.
+    """
+    archive = directory if isinstance(directory, Archive) else Archive(directory)
+    old = [
+        head
+        for head in await store.heads()
+        if head.is_final and head.updated_at <= now - older_than_s and is_mine(head.saga_id)
+    ]
+    old.sort(key=lambda head: head.updated_at)
+    moved: list[Head] = []
+    left: dict[str, str] = {}
+    chosen = [head.saga_id for head in old[:limit]]
+    for at in range(0, len(chosen), BATCH):
+        done = await _move(store, archive, chosen[at : at + BATCH])
+        moved += done.heads
+        left |= done.left
+    return Archived(heads=tuple(moved), left=left)
+
+
+async def _move(store: Store, archive: Archive, saga_ids: Sequence[str]) -> Archived:
+    finished: list[Finished] = []
+    left: dict[str, str] = {}
+    for saga_id in saga_ids:
+        try:
+            found = await _finished(store, saga_id)
+        except (CorruptRecordError, StoreVersionError) as error:
+            left[saga_id] = error.message
+        else:
+            if found is not None:
+                finished.append(found)
+    # Shielded by its thread: a cancellation leaves lines in the archive and sagas in the store.
+    await asyncio.to_thread(archive.keep, finished)
+    removals = [store.remove(each.head.saga_id) for each in finished]
+    for result in await asyncio.gather(*removals, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+    return Archived(heads=tuple(each.head for each in finished), left=left)
+
+
+async def _finished(store: Store, saga_id: str) -> Finished | None:
+    """Return a saga as it goes into the archive; None if it is gone, or did not end after all.
+
+    Raises:
+        CorruptRecordError: Its journal cannot be read, or its head says something else.
+        StoreVersionError: A newer version has written it.
+    """
+    head = await store.head(saga_id)
+    records = None if head is None else await store.load(saga_id)
+    if head is None or records is None or not head.is_final:
+        return None
+    told = head_from_journal(saga_id, records)
+    if not told.is_final or head.position != len(records):
+        raise CorruptRecordError(
+            f"Saga {saga_id!r} was not archived: its head says {head.state} after "
+            f"{head.position} records, and its journal has {len(records)} and says {told.state}. "
+            "Nothing was changed; `fsm-saga doctor` tells more.",
+            saga_id=saga_id,
+        )
+    return Finished(head=head, records=records)
+
+
+class _Listing(Struct, frozen=True, kw_only=True):
+    """The finished sagas of all shards, as of one look, with when they ended; the oldest first."""
+
+    at: float
+    is_whole: bool
+    ended: Sequence[tuple[float, str]]
+
+
+class Archivist:
+    """Archives, as long as a coordinator serves, what ended long ago on the shards it leads.
+
+    The shards share one look at the store. What is not in it ended later, so the next look is
+    needed only after ``older_than_s``, or when the first has shown more than was remembered.
+    """
+
+    def __init__(
+        self, archive: Archive, *, older_than_s: float, shards: int, first_s: float = FIRST_S
+    ) -> None:
+        """Wait for ``attach``.
+
+        Args:
+            archive: Where to.
+            older_than_s: How long a saga stays in the store after its end.
+            shards: How many shards the store has.
+            first_s: How long after a shard was taken over its first look is.
+        """
+        self._archive = archive
+        self._older_than_s = older_than_s
+        self._shards = shards
+        self._first_s = first_s
+        self._listing: _Listing | None = None
+        self._turn = asyncio.Lock()
+
+    def attach(self, term: Term, engine: Engine) -> None:
+        """Archive from now on what ended on this shard, until its engine is left.
+
+        It has the form that ``Node.attach`` asks for.
+        """
+        work = self._run(term, engine.coordinator, engine.clock)
+        engine.coordinator.spawn(work, name=f"archive of shard {term.shard}")
+
+    async def _run(self, term: Term, coordinator: Coordinator, clock: Clock) -> None:
+        await clock.sleep(self._first_s)
+        later_than = -1.0
+        while True:
+            try:
+                listing = await self._list(coordinator.store, clock.now(), later_than)
+                await self._drain(term, coordinator.store, clock, listing)
+            except FencedError as error:
+                coordinator.stop(error)
+                return
+            except (StoreError, OSError) as error:
+                logger.warning(
+                    "finished sagas of shard %d cannot be archived now: %s", term.shard, error
+                )
+                await clock.sleep(RETRY_S)
+                continue
+            later_than = listing.at
+            await clock.sleep(BREATH_S)
+            if listing.is_whole:
+                await self._sleep_until(listing.at + self._older_than_s, clock)
+
+    async def _list(self, store: Store, now: float, later_than: float) -> _Listing:
+        """Return a look at the store that is later than the one that was worked off."""
+        async with self._turn:
+            known = self._listing
+            if (
+                known is None
+                or known.at <= later_than
+                or not 0 <= now - known.at < self._older_than_s
+            ):
+                ended = [(h.updated_at, h.saga_id) for h in await store.heads() if h.is_final]
+                oldest = heapq.nsmallest(LISTED_MAX, ended)
+                is_whole = len(oldest) == len(ended)
+                known = self._listing = _Listing(at=now, is_whole=is_whole, ended=oldest)
+            return known
+
+    async def _drain(self, term: Term, store: Store, clock: Clock, listing: _Listing) -> None:
+        """Archive the shard's part of a look, each saga when it is old enough."""
+        waiting = deque(
+            each for each in listing.ended if shard_of(each[1], self._shards) == term.shard
+        )
+        while waiting:
+            await self._sleep_until(waiting[0][0] + self._older_than_s, clock)
+            until = clock.now() - self._older_than_s
+            due: list[str] = []
+            while waiting and waiting[0][0] <= until and len(due) < BATCH:
+                due.append(waiting.popleft()[1])
+            if not due:
+                continue
+            done = await _move(store, self._archive, due)
+            for saga_id, why in done.left.items():
+                logger.warning("saga %r stays in the store: %s", saga_id, why)
+            if done.heads:
+                logger.info("%d finished sagas of shard %d archived", len(done.heads), term.shard)
+            await clock.sleep(BREATH_S)
+
+    async def _sleep_until(self, at: float, clock: Clock) -> None:
+        while (left_s := at - clock.now()) > 0:
+            await clock.sleep(min(left_s, LOOK_S))
