@@ -26,12 +26,14 @@ from fsm_saga.cli.options import (
     read_certificates,
     store_is_missing,
     tool_specs,
+    typed,
 )
 from fsm_saga.cli.output import note, print_json, print_line
 from fsm_saga.cli.progress import Progress, open_progress
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import headline, print_saga
 from fsm_saga.drawing.plain import plain_text
+from fsm_saga.errors import StoreLockedError
 from fsm_saga.service.view import SagaView
 from fsm_saga.tools.certificates import Certificates
 from fsm_saga.tools.python import Tool
@@ -86,11 +88,18 @@ async def _resume(
     progress: Progress,
     certificates: Certificates | None,
 ) -> tuple[list[SagaView], Skipped]:
-    async with open_engine(
-        store, tools=tools, specs=specs, progress=progress, certificates=certificates
-    ) as engine:
-        views = await wait_for_rest(engine, await engine.resume())
-        return views, dict(engine.skipped)
+    try:
+        async with open_engine(
+            store, tools=tools, specs=specs, progress=progress, certificates=certificates
+        ) as engine:
+            views = await wait_for_rest(engine, await engine.resume())
+            return views, dict(engine.skipped)
+    except StoreLockedError as error:
+        watch = typed("watch", store=store)
+        raise StoreLockedError(
+            "Nothing was resumed: another process leads the store. One that serves goes on with "
+            f"what is unfinished itself; `{watch}` follows that. {error.message}"
+        ) from error
 
 
 def _print(

@@ -43,6 +43,33 @@ STOP_S = 10.0
 
 logger = logging.getLogger("fsm_saga.cluster")
 
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=SHARDS_MAX,
+        help="Make a new store on a server with so many shards; it keeps that number.",
+    ),
+]
+Name = Annotated[str, typer.Option(metavar="NAME", help="What others see; else host:process.")]
+LeaseTtl = Annotated[
+    float,
+    typer.Option(
+        "--lease-ttl",
+        metavar="S",
+        min=1.0,
+        max=300.0,
+        help="Seconds without a sign of life after which the others take over.",
+    ),
+]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Answer /healthz, /readyz and /metrics there; a port alone is of this machine.",
+    ),
+]
+
 
 @command(
     "serve",
@@ -56,34 +83,10 @@ def serve(
     allow: Allowed = None,
     store: StoreUrl = STORE,
     certificates: CertificateFolder = None,
-    shards: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=SHARDS_MAX,
-            help="Make a new store on a server with so many shards; it keeps that number.",
-        ),
-    ] = None,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="What others see of it; else host:process.")
-    ] = "",
-    lease_ttl_s: Annotated[
-        float,
-        typer.Option(
-            "--lease-ttl",
-            metavar="S",
-            min=1.0,
-            max=300.0,
-            help="Seconds without a sign of life after which the others take over.",
-        ),
-    ] = LEASE_TTL_S,
-    listen: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[HOST:]PORT",
-            help="Answer /healthz, /readyz and /metrics there; a port alone is of this machine.",
-        ),
-    ] = None,
+    shards: Shards = None,
+    name: Name = "",
+    lease_ttl_s: LeaseTtl = LEASE_TTL_S,
+    listen: Listen = None,
     is_json_log: Annotated[
         bool, typer.Option("--log-json", help="Log one JSON object in each line.")
     ] = False,
