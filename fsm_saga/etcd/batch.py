@@ -27,7 +27,7 @@ from fsm_saga.etcd.errors import (
     FenceLostError,
     InvalidRequestError,
     LeaseNotFoundError,
-    NothingWrittenError,
+    NotSentError,
     TooLargeError,
     TooManyOperationsError,
     UnknownOutcomeError,
@@ -232,7 +232,7 @@ class Batcher:
         self._is_closed = True
         _fail(
             self._queue,
-            NothingWrittenError(
+            NotSentError(
                 "The batcher sent nothing of this: it was closed before its turn came. Nothing was "
                 "written; read what is there, then submit it to a new batcher."
             ),

@@ -22,7 +22,7 @@ from fsm_saga.etcd.auth import Metadata, Tokens
 from fsm_saga.etcd.channel import ENDPOINT_CODES, Endpoint, Endpoints, EtcdOptions
 from fsm_saga.etcd.clock import Clock
 from fsm_saga.etcd.data import EndpointStatus, WatchRequest
-from fsm_saga.etcd.errors import EtcdError, EtcdUnavailableError
+from fsm_saga.etcd.errors import EtcdError, EtcdUnavailableError, NotSentError
 from fsm_saga.etcd.grpc_errors import describe, is_token_refused, read_error, write_error
 from fsm_saga.etcd.operations import Operations, endpoint_status
 from fsm_saga.etcd.streams import WatchCall, keep_alive_once, open_watch_call
@@ -68,7 +68,7 @@ class EtcdClient(Operations):
         return self._endpoints.current.address
 
     async def close(self) -> None:
-        """Close every channel; calls under way end with an error."""
+        """Close every channel; calls under way are cancelled."""
         await self._endpoints.close()
 
     def open_watch(self, request: WatchRequest) -> AbstractAsyncContextManager[WatchStream]:
@@ -138,6 +138,12 @@ class EtcdClient(Operations):
         endpoint = self._endpoints.current
         try:
             return await self._call(endpoint, name, message, try_s)
+        except EtcdUnavailableError as error:
+            # Only a token is waited for in there: without one nothing is applied.
+            raise NotSentError(
+                f"{describe(what)} was not sent: no endpoint gave a token for user "
+                f"{self._options.user!r}. Nothing was written; try again later."
+            ) from error
         except grpc.aio.AioRpcError as error:
             raise write_error(
                 error.code(), error.details() or "", what=describe(what), endpoint=endpoint.address

@@ -7,6 +7,7 @@ The tree, by what the caller may believe:
         NoSpaceError               the quota is reached; see the class
       EtcdUnavailableError         no endpoint answered a read; nothing was to be written
       NothingWrittenError          refused for certain: nothing was written, and nothing will be
+        NotSentError               it never left us
         CompactedError             the revision is gone: list again
         FutureRevisionError        the revision is not there yet
         LeaseNotFoundError         the lease has ended
@@ -61,9 +62,15 @@ class EtcdUnavailableError(EtcdError):
 
 
 class NothingWrittenError(EtcdError):
-    """Etcd refused for certain: nothing was written, and no copy of the request will write."""
+    """Refused for certain: nothing was written, and no copy of the request will write."""
 
     code = "etcd-refused"
+
+
+class NotSentError(NothingWrittenError):
+    """The request never left us: there was no token for it, or its batcher was closed."""
+
+    code = "etcd-not-sent"
 
 
 class CompactedError(NothingWrittenError):

@@ -54,9 +54,9 @@ class WatchStream(Protocol):
 class EtcdTransport(Protocol):
     """The operations of etcd.
 
-    ``timeout_s`` bounds a whole call. Reads are repeated on other endpoints within it. A write
-    is sent once and never again (but when its token had expired, which nothing was written for),
-    so its default is the time of one try.
+    ``timeout_s`` bounds a whole call, but for the time to get a token. Reads are repeated on other
+    endpoints within it. A write is sent once and never again (but when its token had expired: then
+    nothing of it was applied), so its default is the time of one try.
 
     Every method raises ``EtcdError``: ``NothingWrittenError`` and its kinds when etcd refused for
     certain; of reads ``EtcdUnavailableError`` when no endpoint answered; of writes
@@ -135,4 +135,4 @@ class EtcdTransport(Protocol):
         """Switch off one member's alarm. An alarm whose cause is still there comes back."""
 
     async def close(self) -> None:
-        """Give everything back; calls under way end with an error."""
+        """Give everything back; calls under way are cancelled or end with an error."""

@@ -11,7 +11,6 @@ moves to another endpoint.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -142,8 +141,7 @@ class Watch:
         await self._stack.aclose()
         if reading is not None:
             reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, EtcdUnavailableError):
-                await reading
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._pause_s)

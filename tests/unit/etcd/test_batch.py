@@ -25,7 +25,7 @@ from fsm_saga.etcd.errors import (
     FenceLostError,
     LeaseNotFoundError,
     NoSpaceError,
-    NothingWrittenError,
+    NotSentError,
     UnknownOutcomeError,
 )
 from tests.unit.etcd.fake_etcd import FakeEtcd, Fault
@@ -246,7 +246,7 @@ async def test_a_context_that_fails_leaves_nobody_waiting(etcd: FakeEtcd) -> Non
         await fails()
     sent, waiting = await asyncio.gather(*tasks, return_exceptions=True)
     assert type(sent) is UnknownOutcomeError
-    assert type(waiting) is NothingWrittenError
+    assert type(waiting) is NotSentError
 
 
 async def test_a_fault_of_our_own_is_raised_and_leaves_nobody_waiting(

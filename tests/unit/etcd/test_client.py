@@ -18,6 +18,7 @@ from fsm_saga.etcd.errors import (
     EtcdUnavailableError,
     LeaseNotFoundError,
     NothingWrittenError,
+    NotSentError,
     UnauthenticatedError,
     UnknownOutcomeError,
 )
@@ -207,6 +208,16 @@ async def test_a_wrong_password_is_asked_for_once_and_told_without_it(user: Etcd
         await user.range(Range(key=b"k"))
     assert [name for _, name in wire.made] == ["Auth.Authenticate"]
     assert "'u'" in str(caught.value)
+
+
+async def test_a_write_that_gets_no_token_is_not_sent_and_says_so(user: EtcdClient) -> None:
+    wire = Wire(user)
+    wire.answer = lambda *_: failure(Code.UNAVAILABLE, "away")
+    with pytest.raises(NotSentError, match="a transaction of 0 operations was not sent"):
+        await user.txn(Txn())
+    assert {name for _, name in wire.made} == {"Auth.Authenticate"}
+    with pytest.raises(EtcdUnavailableError):
+        await user.range(Range(key=b"k"))
 
 
 async def test_a_token_is_had_from_the_endpoint_that_answers(user: EtcdClient) -> None:

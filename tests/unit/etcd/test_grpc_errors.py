@@ -49,6 +49,8 @@ UNKNOWN = [
     (Code.INTERNAL, "Exception deserializing response!"),
     (Code.ABORTED, ""),
     (Code.RESOURCE_EXHAUSTED, "something new"),
+    (Code.RESOURCE_EXHAUSTED, "grpc: trying to send message larger than max (5 vs. 4)"),
+    (Code.RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)"),
     (Code.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (5 vs. 4)"),
 ]
 
