@@ -133,6 +133,7 @@ MORE = (
         Case(f"X-kind-{kind}", plan_text(steps=[SEARCH | {"kind": kind}]), ())
         for kind in ("readonly", "READ-ONLY", "pivott", "retryable", "compensate", "zzz", 7)
     ),
+    Case("X-many-brackets", plan_text(goal="a\ud800", inputs={"x": [[]] * 200}), ()),
     Case(
         "X-inputs-and-rules",
         plan_text(inputs={"a.b": 1, "c": 2}, steps=[SEARCH | {"params": {"city": "$input.d"}}]),
