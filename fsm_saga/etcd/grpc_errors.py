@@ -37,8 +37,8 @@ _REFUSALS: tuple[tuple[str, type[NothingWrittenError], str], ...] = (
     ("requested lease not found", LeaseNotFoundError, "Get a new lease."),
     ("lease already exists", LeaseExistsError, "Choose another id."),
     ("request is too large", TooLargeError, "Make it smaller."),
-    # As the server says it of a request. Of its own answer it says "trying to send", and of that our
-    # side says "Received": in both cases the request has been carried out.
+    # So the server says it of a request. Of its own answer it says "trying to send", and our side
+    # says "Received": in both cases the request has been carried out.
     ("grpc: received message larger than max", TooLargeError, "Make it smaller."),
     ("too many operations", TooManyOperationsError, "Make it smaller."),
     ("duplicate key given", DuplicateKeyError, "Write each key once."),
