@@ -127,8 +127,7 @@ FAULT_FIGURES: tuple[Figure, ...] = (
             "that leaves it in."
         ),
         leaves_out=(
-            "Time is an order, not a length; each call is repeated at most once where more "
-            "repeats change nothing that a guard reads.",
+            "Time is an order, not a length; a call's retry budget is cut to two attempts.",
             "Programs of more than four unlike steps are searched by `fsm-saga verify` only.",
             _PERSON,
         ),
