@@ -60,7 +60,7 @@ bench: $(RUNTIME) ## Measure this machine
 nightly: $(DEV) system ## Try at full length what `make test` tries in part: two hours; PART=kills does one thing
 	$(VENV_PYTHON) -m tests.evidence.nightly $(PART)
 
-mutants: $(MUTANTS) ## Change the code in thousands of places, and see a test fail each time: an hour; PART=plan does one part
+mutants: $(MUTANTS) ## Change the code in thousands of places, and see a test fail each time: two hours; PART=plan does one part
 	$(VENV_PYTHON) -m tests.mutants $(if $(PART),--part $(PART))
 
 evidence: $(DEV) ## Write docs/evidence.md from its results; FIGURES="kills zoo" makes them again first
