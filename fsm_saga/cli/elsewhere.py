@@ -112,6 +112,7 @@ class Following:
         self._progress = progress
         self._can_drive = can_drive
         self._saga_id = request.command.saga_id
+        self._shown_url = ""
         self._number: int | None = None
         self._is_accepted = False
         self._saga: Saga | None = None
@@ -122,6 +123,7 @@ class Following:
 
     async def until_rest(self, cluster: ClusterStore) -> SagaView | None:
         """Return the saga once it rests, or None when this process ought to lead."""
+        self._shown_url = cluster.url
         silent_since: float | None = None
         while True:
             try:
@@ -210,7 +212,7 @@ class Following:
             if self._is_accepted and now - self._unled_since > GIVE_UP_S:
                 raise StoreFailedError(
                     "no-leader",
-                    f"Nobody has led store {self.request.store!r} for {GIVE_UP_S:g} s. "
+                    f"Nobody has led store {self._shown_url!r} for {GIVE_UP_S:g} s. "
                     + self.left_text(),
                 )
         return self._can_drive
@@ -222,7 +224,7 @@ class Following:
         if waited_s > GIVE_UP_S:
             raise StoreFailedError(
                 "not-answered",
-                f"Nobody who leads store {self.request.store!r} has answered for {GIVE_UP_S:g} s. "
+                f"Nobody who leads store {self._shown_url!r} has answered for {GIVE_UP_S:g} s. "
                 + self.left_text(),
             )
 

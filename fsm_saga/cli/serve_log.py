@@ -82,9 +82,16 @@ class _Writer(logging.Handler):
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             print(line, file=sys.stderr)
-            if self._dropped and self._lines.empty():
-                count, self._dropped = self._dropped, 0
-                print(f"{count} lines of the log were dropped", file=sys.stderr)
+            if self._lines.empty():
+                self._tell_dropped()
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        if count := self._dropped:
+            self._dropped -= count
+            said = {"levelno": logging.WARNING, "levelname": "WARNING", "name": "fsm_saga.cluster"}
+            said["msg"] = f"{count} lines of the log were dropped"
+            print(self.format(logging.makeLogRecord(said)), file=sys.stderr)
 
     def finish(self) -> None:
         try:

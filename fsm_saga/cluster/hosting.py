@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -16,6 +17,13 @@ from fsm_saga.ports import ClusterStore, Member, Store, ToolRunner
 from fsm_saga.service.engine import ACTIVE_MAX, Engine
 from fsm_saga.service.preparing import Preparer
 from fsm_saga.stores.opening import LEASE_TTL_S
+
+logger = logging.getLogger("fsm_saga.cluster")
+
+TELL_S = 5.0
+"""Between two looks at the sagas that are left alone."""
+TOLD_MAX = 20
+"""Sagas left alone that are named in the log one by one."""
 
 
 class Instrument(Protocol):
@@ -84,7 +92,25 @@ class Host:
             for instrument in self._instruments:
                 instrument.follow(engine)
             await engine.resume()
+            engine.coordinator.spawn(_tell_left_alone(engine), name="left alone")
             yield engine
+
+
+async def _tell_left_alone(engine: Engine) -> None:
+    """Log which sagas are left alone, and which no longer are, until cancelled."""
+    told: set[str] = set()
+    while True:
+        now = dict(engine.skipped)
+        new = [saga_id for saga_id in now if saga_id not in told]
+        for saga_id in new[:TOLD_MAX]:
+            fields = {"event": "left-alone", "saga_id": saga_id}
+            logger.warning("saga %r is left alone: %s", saga_id, now[saga_id], extra=fields)
+        if len(new) > TOLD_MAX:
+            logger.warning("%d more sagas are left alone", len(new) - TOLD_MAX)
+        if gone := told - now.keys():
+            logger.info("%d sagas are left alone no more", len(gone))
+        told = set(now)
+        await engine.clock.sleep(TELL_S)
 
 
 def fingerprint(catalogue: Mapping[str, ToolFacts]) -> str:
