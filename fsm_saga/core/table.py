@@ -15,7 +15,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 from fsm_saga.core.guards import GUARDS, Facts, Guard
 from fsm_saga.core.states import Phase, SagaEvent, SagaState
@@ -101,6 +100,9 @@ def _otherwise() -> dict[tuple[Phase, SagaEvent], Verdict]:
 OTHERWISE: Mapping[tuple[Phase, SagaEvent], Verdict] = _otherwise()
 
 
+_Compiled = tuple[tuple[Guard, ...], SagaState, Verdict]
+
+
 class Table:
     """The rows of one saga machine; built once for each shape and shared."""
 
@@ -108,21 +110,23 @@ class Table:
 
     def __init__(self, rows: Mapping[tuple[SagaState, SagaEvent], tuple[Row, ...]]) -> None:
         self.rows = rows
-        # Events that share their transitions share the cell, so each is compiled once. They are
-        # told apart by identity: the cells of a wide plan have many rows.
-        cells = {id(cell): cell for cell in rows.values()}
         guards: dict[tuple[str, ...], tuple[Guard, ...]] = {}
         moves: dict[SagaState, Verdict] = {}
-        for row in chain.from_iterable(cells.values()):
-            if row.guards not in guards:
-                guards[row.guards] = tuple(GUARDS[name] for name in row.guards)
-            if row.target not in moves:
-                moves[row.target] = Verdict(VerdictKind.MOVE, row.target)
-        compiled = {
-            key: [(guards[row.guards], row.target, moves[row.target]) for row in cell]
-            for key, cell in cells.items()
-        }
-        self._compiled = {key: compiled[id(cell)] for key, cell in rows.items()}
+        self._compiled: dict[tuple[SagaState, SagaEvent], list[_Compiled]] = {}
+        last: tuple[Row, ...] | None = None
+        compiled: list[_Compiled] = []
+        for key, cell in rows.items():
+            # Events that share their transitions share the cell and mostly stand side by side: so
+            # it is compiled once. To hash the cells of a wide plan would take longer.
+            if cell is not last:
+                last, compiled = cell, []
+                for row in cell:
+                    if row.guards not in guards:
+                        guards[row.guards] = tuple(GUARDS[name] for name in row.guards)
+                    if row.target not in moves:
+                        moves[row.target] = Verdict(VerdictKind.MOVE, row.target)
+                    compiled.append((guards[row.guards], row.target, moves[row.target]))
+            self._compiled[key] = compiled
 
     def verdict(self, state: SagaState, event: SagaEvent, facts: Facts) -> Verdict:
         """Return what the event does to a saga in this state: move, ignore or refuse.
