@@ -16,7 +16,7 @@ class Part:
     Attributes:
         mutated: Patterns of files.
         tests: Files and folders, as pytest takes them.
-        left_out: Tests that fail by mutmut's mere presence.
+        left_out: Tests that fail by mutmut's mere presence, or take too long.
         chosen: What the names of the tests have to fulfil, as pytest's ``-k`` takes it.
     """
 
@@ -57,6 +57,15 @@ PARTS = {
             "tests/modelcheck/test_zoo.py::test_a_spoilt_decision_is_caught",
             "tests/modelcheck/test_zoo.py::test_a_broken_core_is_caught",
             "tests/modelcheck/test_zoo.py::test_an_unsafe_exit_is_caught",
+        ),
+        # They take a fifth of the time of all, and their smaller kin see the same.
+        left_out=(
+            "tests/property/test_class_equals_table.py"
+            "::test_class_and_table_agree_in_every_state_on_every_event_for_all_facts[3]",
+            "tests/property/test_class_equals_table.py"
+            "::test_class_and_table_agree_in_every_state_on_every_event_for_all_facts[4]",
+            "tests/modelcheck/test_zoo.py"
+            "::test_a_spoilt_decision_is_caught[one too many-program15-INV-10]",
         ),
     ),
     "plan": Part(
