@@ -204,7 +204,10 @@ class Alarm(Struct, frozen=True, kw_only=True):
 
 
 class EndpointStatus(Struct, frozen=True, kw_only=True):
-    """What one endpoint says of itself, or in ``problem`` why it said nothing."""
+    """What one endpoint says of itself, or in ``problem`` why it said nothing.
+
+    ``errors`` has its alarms. ``db_quota`` is told by etcd 3.6 and newer, before that it is 0.
+    """
 
     endpoint: str
     problem: str | None = None
@@ -216,6 +219,7 @@ class EndpointStatus(Struct, frozen=True, kw_only=True):
     raft_term: int = 0
     db_size: int = 0
     db_size_in_use: int = 0
+    db_quota: int = 0
     is_learner: bool = False
     errors: tuple[str, ...] = ()
 

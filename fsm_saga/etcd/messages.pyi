@@ -614,6 +614,7 @@ class StatusResponse(Message):
     def errors(self) -> RepeatedScalarFieldContainer[str]: ...
     dbSizeInUse: int
     isLearner: bool
+    dbSizeQuota: int
     def __init__(
         self,
         *,
@@ -627,6 +628,7 @@ class StatusResponse(Message):
         errors: Iterable[str] = ...,
         dbSizeInUse: int = ...,
         isLearner: bool = ...,
+        dbSizeQuota: int = ...,
     ) -> None: ...
 
 class DefragmentRequest(Message):

@@ -161,6 +161,7 @@ def endpoint_status(endpoint: str, answer: pb.StatusResponse) -> EndpointStatus:
         raft_term=answer.header.raft_term,
         db_size=answer.dbSize,
         db_size_in_use=answer.dbSizeInUse,
+        db_quota=answer.dbSizeQuota,
         is_learner=answer.isLearner,
         errors=tuple(answer.errors),
     )

@@ -95,7 +95,7 @@ AlarmResponse header:ResponseHeader=1 alarms:AlarmMember*=2
 StatusRequest
 StatusResponse header:ResponseHeader=1 version:string=2 dbSize:int64=3 leader:uint64=4 \
 raftIndex:uint64=5 raftTerm:uint64=6 raftAppliedIndex:uint64=7 errors:string*=8 \
-dbSizeInUse:int64=9 isLearner:bool=10
+dbSizeInUse:int64=9 isLearner:bool=10 dbSizeQuota:int64=12
 DefragmentRequest
 DefragmentResponse header:ResponseHeader=1
 HashRequest
