@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fsm_saga.cli.ages import FORM, age_s
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import (
     STORE,
@@ -30,6 +32,8 @@ from fsm_saga.cluster.hosting import Host, Instrument, fingerprint
 from fsm_saga.cluster.node import Node
 from fsm_saga.errors import CommandError
 from fsm_saga.ports import ClusterStore, Member
+from fsm_saga.service.archive import Archive
+from fsm_saga.service.archiving import Archivist
 from fsm_saga.stores.opening import LEASE_TTL_S, open_cluster, this_member
 from fsm_saga.stores.sharding import SHARDS_MAX
 from fsm_saga.tools.registry import Registry
@@ -69,6 +73,18 @@ Listen = Annotated[
         help="Answer /healthz, /readyz and /metrics there; a port alone is of this machine.",
     ),
 ]
+ArchiveFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        metavar="DIR",
+        help="Move sagas that ended long ago from the store to files there; see `gc`.",
+    ),
+]
+ArchiveAfter = Annotated[
+    str,
+    typer.Option("--archive-after", metavar="AGE", help=f"How long after its end: {FORM}."),
+]
 
 
 @command(
@@ -87,6 +103,8 @@ def serve(
     name: Name = "",
     lease_ttl_s: LeaseTtl = LEASE_TTL_S,
     listen: Listen = None,
+    archive: ArchiveFolder = None,
+    archive_after: ArchiveAfter = "30d",
     is_json_log: Annotated[
         bool, typer.Option("--log-json", help="Log one JSON object in each line.")
     ] = False,
@@ -117,6 +135,8 @@ def serve(
         listen=listen,
         allow=allow or None,
         runner=PythonRunner(registry),
+        archive=archive,
+        archive_after_s=age_s(archive_after, option="--archive-after"),
     )
     with log_to_stderr(as_json=is_json_log, is_verbose=is_verbose):
         try:
@@ -136,10 +156,15 @@ class _Order:
     listen: str | None
     allow: Collection[str] | None
     runner: PythonRunner
+    archive: Path | None
+    archive_after_s: float
 
 
 async def _serve(order: _Order) -> None:
     """Serve until cancelled; by then everything is handed over."""
+    archive = None if order.archive is None else Archive(order.archive)
+    if archive is not None:
+        archive.prepare()
     web = _Web.open(order.listen) if order.listen is not None else None
     member = this_member(
         is_ready=True,
@@ -160,6 +185,10 @@ async def _serve(order: _Order) -> None:
             ttl_s=order.ttl_s,
             instruments=_instruments(web),
         )
+        if archive is not None:
+            host.node.attach = Archivist(
+                archive, older_than_s=order.archive_after_s, shards=cluster.shards
+            ).attach
         if web is not None:
             await stack.enter_async_context(web.answering(host.node, cluster))
         _tell_start(order, member, cluster)

@@ -144,6 +144,18 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
     assert not (site.folder / "sagas.db").exists()
 
 
+def test_what_ended_long_ago_goes_into_the_archive(site: Site) -> None:
+    site.type("run", site.plan("a"), "--tools", "tools.py")
+    site.serve("--archive", "old", "--archive-after", "1s").wait_for("leads")
+
+    def is_moved() -> bool:
+        return any((site.folder / "old").glob("*.jsonl")) and not json.loads(
+            site.type("list", "--json")[1]
+        )
+
+    wait_until(is_moved)
+
+
 def test_without_tools_nothing_is_started(site: Site) -> None:
     code, _out, err = site.type("serve")
 
