@@ -101,6 +101,23 @@ def test_without_members_a_plan_is_run_here_and_nothing_stays_behind(site: Site)
     assert {head["saga_id"] for head in listed} == {"trip", "trip.undo"}
 
 
+def test_decisions_reach_the_leader_of_the_saga(site: Site) -> None:
+    serving = site.serve("--shards", "2")
+    wait_until(lambda: len(leads(serving)) == 2, lambda: str(serving.lines))
+    plan = json.loads(Path(site.plan("a", "b")).read_text())
+    plan["steps"][1]["approval"] = True
+    (site.folder / "trip.json").write_text(json.dumps(plan))
+    asked = site.type("run", "trip.json", "--json")
+    approved = site.type("approve", "trip", "--step", "2", "--by", "Ann", "--json")
+    wait_until(lambda: json.loads(site.type("show", "trip", "--json")[1])["state"] == "DONE")
+    late = site.type("cancel", "trip", "--json")
+    undone = site.type("undo", "trip", "--json")
+
+    assert [asked[0], approved[0], late[0], undone[0]] == [3, 0, 2, 0], (asked, approved, undone)
+    assert json.loads(approved[1])["decision"] == "carried out"
+    assert site.effects() == ["do a", "do b", "undo a", "undo b"]
+
+
 def test_another_number_of_shards_is_refused(site: Site) -> None:
     serving = site.serve("--shards", "2")
     serving.wait_for("leads")
