@@ -104,7 +104,7 @@ async def lived_through(
     """Run a history on a client whose first choice is one member."""
     others = [address for address in cluster.endpoints if address != first]
     options = EtcdOptions(endpoints=(first, *others))
-    async with EtcdClient(options) as client, open_session(client, ttl_s=6) as session:
+    async with EtcdClient(options) as client, open_session(client, ttl_s=10) as session:
         history = History(client, session)
         await history.run(fault, before_s=0.5, after_s=after_s)
         assert session.is_alive, await session.wait_lost()
@@ -118,8 +118,8 @@ async def test_the_death_of_the_leader_loses_nothing_and_stops_us_briefly(
 ) -> None:
     cluster = new_etcd_cluster()
     leader = cluster.leader()
-    history = await lived_through(cluster, leader.address, leader.kill, after_s=4.0)
-    assert history.gap_s_max < 3.5
+    history = await lived_through(cluster, leader.address, leader.kill, after_s=5.0)
+    assert history.gap_s_max < 4.5
 
 
 async def test_a_member_that_falls_silent_is_left_for_another(
@@ -128,8 +128,9 @@ async def test_a_member_that_falls_silent_is_left_for_another(
     cluster = new_etcd_cluster()
     follower = cluster.followers()[0]
     try:
-        history = await lived_through(cluster, follower.address, follower.pause, after_s=3.0)
-        assert history.gap_s_max < 2.5
+        history = await lived_through(cluster, follower.address, follower.pause, after_s=4.5)
+        # It stays silent for longer: without another member the gap would be as long as that.
+        assert history.gap_s_max < 4.0
         assert history.doubtful, "requests to the silent member have no known outcome"
         await without_a_majority(cluster)
     finally:
