@@ -10,9 +10,11 @@ from pathlib import Path
 
 from examples.cluster.binaries import redis_binary
 from tests.support.servers.certificates import Certificates
-from tests.support.servers.process import ServerProcess
+from tests.support.servers.process import ServerProcess, free_port
 
 PING_S_MAX = 1.0
+PORT_MAX = 55_535
+"""Redis in cluster mode takes no port above it."""
 
 
 class RedisServer(ServerProcess):
@@ -40,6 +42,8 @@ class RedisServer(ServerProcess):
         options: Sequence[str] = (),
     ) -> None:
         super().__init__(directory)
+        while self.port > PORT_MAX:
+            self.port = free_port()
         self.password = password
         self.tls = tls
         self._options = [
