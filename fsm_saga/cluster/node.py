@@ -27,6 +27,8 @@ LOOK_S = 1.0
 """The longest time between two looks at the roster; a change is mostly hinted at."""
 ANNOUNCE_S = 5.0
 REJOIN_S = 0.5
+TELL_AGAIN_S = 60.0
+"""Between two lines of the log while the store does not let the node join."""
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a shard is led again whose engine has stopped, time after time."""
 STEADY_S = 30.0
@@ -85,6 +87,7 @@ class Node:
         self._not_before: dict[int, float] = {}
         self._stopped: dict[int, str] = {}
         self._is_standing_by = False
+        self._refusal_told_at: float | None = None
         self._announced_at = 0.0
 
     @property
@@ -129,14 +132,24 @@ class Node:
             try:
                 seat = await self._cluster.join(self.member, ttl_s=self._ttl_s)
             except StoreError as error:
-                logger.warning("the cluster cannot be joined yet: %s", error)
+                self._tell_refused(error)
                 await self._pause(REJOIN_S)
                 continue
+            self._refusal_told_at = None
             try:
                 await self._sit(seat)
             except StoreError as error:
                 logger.warning("member %r begins anew: %s", self.member.name, error)
                 await self._pause(REJOIN_S)
+
+    def _tell_refused(self, error: StoreError) -> None:
+        """Log that it could not join, but not at each try."""
+        now = asyncio.get_running_loop().time()
+        if self._refusal_told_at is None or now - self._refusal_told_at > TELL_AGAIN_S:
+            self._refusal_told_at = now
+            logger.warning(
+                "the cluster cannot be joined yet: %s", error, extra=self._fields("not-joined")
+            )
 
     async def _sit(self, seat: Seat) -> None:
         """Be a member until the lease ends, the store fails or the node is to stop."""
