@@ -17,6 +17,7 @@ from fsm_saga.errors import ConflictError, FencedError, StoreError, StoreUnavail
 from fsm_saga.ports import Member, Store
 from fsm_saga.stores import redis_link
 from fsm_saga.stores.redis_layout import AppendValue
+from fsm_saga.stores.redis_store import RedisStore
 from tests.conformance.samples import (
     append_of,
     command_of,
@@ -313,3 +314,47 @@ async def test_scripts_are_known_again_after_they_were_flushed(server: RedisServ
         await admin.script_flush()
         await ours.store.append(append_of("trip-7", 3))
         assert len(await ours.store.heads()) == 1
+
+
+# --- what comes between ---------------------------------------------------------------------------
+
+
+async def test_a_lease_that_ended_is_never_taken_up_again(
+    redis: RedisServer, server_prefix: str
+) -> None:
+    url = f"{redis.url}?prefix={server_prefix}"
+    async with (
+        coordinator_at(url, ttl_s=2.0) as ours,
+        coordinator_at(f"{url}-other", ttl_s=2.0) as renewing,
+        redis_py.Redis.from_url(redis.url) as admin,
+    ):
+        await admin.delete(f"{server_prefix}:member:{ours.seat.member_id}")
+        member = Member(member_id=ours.seat.member_id, name="me", started_at=0.0)
+        with pytest.raises(StoreUnavailableError, match="the lease of member"):
+            await ours.seat.announce(member)
+        await admin.delete(f"{server_prefix}-other:member:{renewing.seat.member_id}")
+        async with asyncio.timeout(2.0):
+            await ours.seat.wait_lost()
+            await renewing.seat.wait_lost()
+        assert (await ours.cluster.roster()).members == {}
+
+
+async def test_a_saga_that_goes_on_while_it_is_removed_stays(
+    redis: RedisServer, server_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with coordinator_at(f"{redis.url}?prefix={server_prefix}") as ours:
+        await store_saga(ours.store, "trip-7", state="DONE")
+        assert isinstance(ours.store, RedisStore)
+        look = ours.store._saga
+
+        async def look_and_go_on(saga_id: str) -> Any:
+            seen = await look(saga_id)
+            monkeypatch.undo()
+            await ours.store.append(append_of("trip-7", 3, state="COMPENSATING(1)"))
+            return seen
+
+        monkeypatch.setattr(ours.store, "_saga", look_and_go_on)
+        with pytest.raises(ConflictError, match="was not removed"):
+            await ours.store.remove("trip-7")
+        assert len(await ours.store.load("trip-7") or ()) == 4
+        assert len(await ours.store.heads(only_unfinished=True)) == 1
