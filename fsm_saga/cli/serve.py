@@ -165,12 +165,14 @@ async def _serve(order: _Order) -> None:
     archive = None if order.archive is None else Archive(order.archive)
     if archive is not None:
         archive.prepare()
-    web = _Web.open(order.listen) if order.listen is not None else None
+    version: str = import_module("fsm_saga").__version__
+    tools = fingerprint(order.runner.catalogue)
+    web = None if order.listen is None else _Web.open(order.listen, version=version, tools=tools)
     member = this_member(
         is_ready=True,
         name=order.name,
-        version=import_module("fsm_saga").__version__,
-        tools=fingerprint(order.runner.catalogue),
+        version=version,
+        tools=tools,
         address="" if web is None else web.url,
     )
     async with AsyncExitStack() as stack:
@@ -241,7 +243,7 @@ class _Web:
     url: str
 
     @classmethod
-    def open(cls, address: str) -> _Web:
+    def open(cls, address: str, *, version: str, tools: str) -> _Web:
         """Return it listening, and answering nothing yet.
 
         Raises:
@@ -258,7 +260,11 @@ class _Web:
         listener = endpoints.bind(*endpoints.parse_address(address))
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        return cls(listener=listener, metrics=metrics.Metrics(), url=f"http://{shown}:{port}")
+        return cls(
+            listener=listener,
+            metrics=metrics.Metrics(version=version, tools=tools),
+            url=f"http://{shown}:{port}",
+        )
 
     @asynccontextmanager
     async def answering(self, node: Node, cluster: ClusterStore) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ import typer
 
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.driving import heads_of
+from fsm_saga.cli.elsewhere import is_led
 from fsm_saga.cli.options import STORE, AsJson, StoreUrl, typed
 from fsm_saga.cli.output import note, print_json, print_line
 from fsm_saga.cli.progress import Progress, open_progress
@@ -20,7 +21,7 @@ from fsm_saga.coordinator.driver import is_at_rest
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core.saga import Saga
 from fsm_saga.drawing.plain import plain_text
-from fsm_saga.errors import CorruptRecordError
+from fsm_saga.errors import CorruptRecordError, StoreError
 from fsm_saga.ports import Store
 from fsm_saga.service.view import view_of
 from fsm_saga.stores.opening import open_store
@@ -78,7 +79,7 @@ class _Watching:
         self._saga_id = saga_id
         self._progress = progress
         self._is_forever = is_forever
-        self._hint = typed("resume", "--tools", "MODULE_OR_FILE", store=store)
+        self._store = store
         self._sagas: dict[str, Saga] = {}
         self._damaged: set[str] = set()
         self._changed_at = time.monotonic()
@@ -95,8 +96,22 @@ class _Watching:
                 silence_s = time.monotonic() - self._changed_at
                 if not is_resting and silence_s > SILENCE_S and not has_hinted:
                     has_hinted = True
-                    note(f"Nothing happens. If no process runs these sagas, `{self._hint}` does.")
+                    await self._hint()
                 await asyncio.sleep(POLL_S)
+
+    async def _hint(self) -> None:
+        """Say what may be the matter: nobody leads the store, or somebody does and waits too."""
+        try:
+            is_served = await is_led(self._store)
+        except StoreError:  # who may only read cannot tell
+            is_served = True
+        if is_served:
+            look = typed("cluster", store=self._store)
+            note(f"Nothing happens, though somebody may lead the store: `{look}` tells more.")
+            return
+        serve = typed("serve", "--tools", "MODULE_OR_FILE", store=self._store)
+        resume = typed("resume", "--tools", "MODULE_OR_FILE", store=self._store)
+        note(f"Nothing happens: nobody leads the store. `{resume}` goes on, or `{serve}`.")
 
     async def _look(self, store: Store) -> None:
         """Take in what has changed since the last look."""

@@ -124,7 +124,7 @@ def test_whoever_watches_for_ever_has_to_be_interrupted(
 
     assert ended.code == 130
     assert time.monotonic() - started >= 0.3
-    assert ended.err.count("Nothing happens. If no process runs these sagas") == 1
+    assert ended.err.count("Nothing happens: nobody leads the store") == 1
     assert "Nothing was changed." in ended.err
 
 
