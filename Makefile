@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup system servers demo quick lint check test cover diagrams sim bench nightly mutants evidence lock clean all
+.PHONY: help setup system servers demo cluster quick lint check test cover diagrams sim bench nightly mutants evidence lock clean all
 
 # PYTHON=... chooses the interpreter of a new .venv; LOCK_FLAGS=--upgrade makes `lock` take newer versions.
 PYTHON ?=
@@ -29,6 +29,9 @@ setup: $(DEV) ## Make .venv and install the locked packages, for work on the pro
 
 demo: $(RUNTIME) ## Run the travel example: a trip is booked, a step fails, everything is undone
 	@$(VENV_PYTHON) -m examples.travel.demo
+
+cluster: $(DEV) ## Run three coordinators on three members of etcd, and kill one in the middle of the work
+	@$(VENV_PYTHON) -m examples.cluster.demo
 
 quick: $(DEV) system servers ## Run the fast tests (below a minute)
 	$(PYTEST) --hypothesis-profile=ci -m "not slow"

@@ -34,6 +34,8 @@ FIRST_S = 10.0
 LOOK_S = 30.0
 """The longest sleep: a clock may be set meanwhile."""
 RETRY_S = 30.0
+LIST_AGAIN_S = 1.0
+"""The shortest time between two looks at all that is finished."""
 BREATH_S = 0.05
 """Between two batches, for the sagas that are under way."""
 
@@ -192,9 +194,8 @@ class Archivist:
                 await clock.sleep(RETRY_S)
                 continue
             later_than = listing.at
-            await clock.sleep(BREATH_S)
-            if listing.is_whole:
-                await self._sleep_until(listing.at + self._older_than_s, clock)
+            again_s = self._older_than_s if listing.is_whole else 0.0
+            await self._sleep_until(listing.at + max(again_s, LIST_AGAIN_S), clock)
 
     async def _list(self, store: Store, now: float, later_than: float) -> _Listing:
         """Return a look at the store that is later than the one that was worked off."""

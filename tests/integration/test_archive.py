@@ -290,8 +290,9 @@ async def until_gone(engine: Engine, *saga_ids: str) -> list[Head]:
 
 
 async def test_a_leader_archives_what_ends_on_its_shard_once_it_is_old_enough(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fsm_saga.service.archiving.LIST_AGAIN_S", 0.05)
     archive = Archive(tmp_path)
     names = [f"trip-{number}" for number in range(8)]
     mine = [name for name in names if shard_of(name, 2) == 1]
