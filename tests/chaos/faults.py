@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.town import LEASE_TTL_S, Coordinator, Town
+from tests.support.counting import IS_LONG
 from tests.support.servers.proxy import Way
 
 Fault = Callable[[Town], Awaitable[None]]
@@ -142,7 +143,7 @@ async def pause_a_member_of_etcd(town: Town) -> None:
     victim.resume()
 
 
-async def lose_the_majority_of_etcd(town: Town, seconds: float = 5.0) -> None:
+async def lose_the_majority_of_etcd(town: Town, seconds: float = 30.0 if IS_LONG else 5.0) -> None:
     """Leave one member alone: nothing can be written until the others are back."""
     victims = town.etcd.members[:2]
     for victim in victims:

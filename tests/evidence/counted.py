@@ -38,6 +38,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
         "tests/integration/test_disk_mounted.py",
     ),
     "modelcheck": ("tests/modelcheck",),
+    "chaos": ("tests/chaos",),
 }
 """Which tests a name stands for."""
 

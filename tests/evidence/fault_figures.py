@@ -239,6 +239,37 @@ FAULT_FIGURES: tuple[Figure, ...] = (
         },
     ),
     Figure(
+        name="chaos",
+        title="A cluster of real processes under faults",
+        command="python -m tests.evidence.counted chaos",
+        shows=(
+            "Three members of etcd and three `fsm-saga serve`, with a fault proxy on every way. "
+            "Leaders and members of etcd are killed, paused beyond the lease (also with a call "
+            "decided and not sent), cut off from etcd and from the tools one way and both, "
+            "restarted one after the other; etcd loses its majority, its history every 100 ms, and "
+            "its space; a thousand sagas come at once. The books of the shop outside say what is "
+            "true: DONE has each effect once, FAILED none, and no saga is lost. `--long` does it "
+            "twenty times over and is part of `make nightly`."
+        ),
+        leaves_out=(
+            "All processes share one machine and one clock.",
+            "Between members of etcd nothing is lost or held; they are killed and paused.",
+        ),
+        rows={
+            "sagas": "counts.sagas",
+            "of these done": "counts.sagas done",
+            "of these undone": "counts.sagas undone",
+            "wrong by the books of the shop": "counts.wrong",
+            "faults": "counts.faults",
+            "calls that came to the shop more than once": (
+                "counts.calls that came to the shop again"
+            ),
+            "takeovers": "counts.takeovers",
+            "takeovers later than lease + 2 s": "counts.takeovers later than lease + 2 s",
+            "tests that failed or were skipped": "failed_or_skipped",
+        },
+    ),
+    Figure(
         name="disk",
         title="Disks that fail, fill up, and flip bits",
         command="python -m tests.evidence.counted disk",

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "crash-points": f"python -m tests.crashpoints --into {KEPT / 'crash-points'} --json",
     "kills": "python -m tests.evidence.counted kills --long",
     "modelcheck": "python -m tests.evidence.counted modelcheck --long",
+    "chaos": "python -m tests.evidence.counted chaos --long",
     "fuzz": "python -m tests.fuzz --cases 1000000 --json",
 }
 
