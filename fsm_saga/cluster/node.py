@@ -28,7 +28,7 @@ LOOK_S = 1.0
 ANNOUNCE_S = 5.0
 REJOIN_S = 0.5
 TELL_AGAIN_S = 60.0
-"""Between two lines of the log while the store does not let the node join."""
+"""Between two lines of the log that say the same of a store that refuses."""
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a shard is led again whose engine has stopped, time after time."""
 STEADY_S = 30.0
@@ -87,7 +87,8 @@ class Node:
         self._not_before: dict[int, float] = {}
         self._stopped: dict[int, str] = {}
         self._is_standing_by = False
-        self._refusal_told_at: float | None = None
+        self._trouble = ""
+        self._told_at: dict[str, float] = {}
         self._announced_at = 0.0
 
     @property
@@ -110,7 +111,9 @@ class Node:
         if self._stopping.is_set():
             found.append("it is handing over")
         elif self._seat is None:
-            found.append("it is no member of the cluster: the store does not answer")
+            found.append("it is no member of the cluster")
+        if self._trouble:
+            found.append(self._trouble)
         for shard, why in sorted(self._stopped.items()):
             found.append(f"shard {shard} stopped: {why}")
         for shard, led in sorted(self.led.items()):
@@ -132,24 +135,28 @@ class Node:
             try:
                 seat = await self._cluster.join(self.member, ttl_s=self._ttl_s)
             except StoreError as error:
-                self._tell_refused(error)
+                self._tell_trouble("not-joined", "the cluster cannot be joined yet", error)
                 await self._pause(REJOIN_S)
                 continue
-            self._refusal_told_at = None
             try:
                 await self._sit(seat)
             except StoreError as error:
                 logger.warning("member %r begins anew: %s", self.member.name, error)
                 await self._pause(REJOIN_S)
 
-    def _tell_refused(self, error: StoreError) -> None:
-        """Log that it could not join, but not at each try."""
+    def _tell_trouble(self, event: str, said: str, error: StoreError) -> None:
+        """Log what the store refuses; the same again is told once in a while, not at each try."""
+        self._trouble = f"{said}: {error.message}"
         now = asyncio.get_running_loop().time()
-        if self._refusal_told_at is None or now - self._refusal_told_at > TELL_AGAIN_S:
-            self._refusal_told_at = now
-            logger.warning(
-                "the cluster cannot be joined yet: %s", error, extra=self._fields("not-joined")
-            )
+        if now - self._told_at.get(event, -TELL_AGAIN_S) >= TELL_AGAIN_S:
+            self._told_at[event] = now
+            logger.warning("%s: %s", said, error, extra=self._fields(event))
+
+    def _tell_all_is_well(self) -> None:
+        if self._trouble:
+            logger.info("the store answers again", extra=self._fields("store-answers"))
+        self._trouble = ""
+        self._told_at.clear()
 
     async def _sit(self, seat: Seat) -> None:
         """Be a member until the lease ends, the store fails or the node is to stop."""
@@ -192,8 +199,10 @@ class Node:
         try:
             await self._look(seat)
         except StoreError as error:
-            logger.warning("the roster cannot be seen or changed now: %s", error)
+            self._tell_trouble("store-fails", "the roster cannot be seen or changed now", error)
             await asyncio.sleep(REJOIN_S)
+        else:
+            self._tell_all_is_well()
 
     async def _look(self, seat: Seat) -> None:
         """Bring what is led in line with the roster."""

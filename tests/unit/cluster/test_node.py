@@ -14,7 +14,7 @@ from fsm_saga.cluster import node as node_module
 from fsm_saga.cluster.node import Led, Node
 from fsm_saga.errors import StoreUnavailableError
 from fsm_saga.plan.model import Plan
-from fsm_saga.ports import Member, Store, Term
+from fsm_saga.ports import Member, Roster, Store, Term
 from fsm_saga.service.engine import Engine
 from fsm_saga.service.submitting import submission
 from fsm_saga.stores.memory_cluster import MemoryCluster
@@ -224,3 +224,51 @@ async def test_each_engine_is_shown_to_whoever_wants_to_attach() -> None:
         them.nodes["a"].attach = lambda term, engine: seen.append(term)
         await until(lambda: len(seen) == SHARDS)
     assert {term.shard for term in seen} == set(range(SHARDS))
+
+
+async def test_what_a_store_refuses_is_told_once_and_is_in_the_way_until_it_answers(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    them = Running()
+    failures = iter(range(10))
+    roster = them.cluster.roster
+
+    async def failing() -> Roster:
+        if next(failures, None) is not None:
+            raise StoreUnavailableError("The store failed: it was told to.")
+        return await roster()
+
+    monkeypatch.setattr(them.cluster, "roster", failing)
+    caplog.set_level("INFO", "fsm_saga.cluster")
+    node = them.start("a")
+    try:
+        await until(lambda: any("it was told to" in each for each in node.obstacles))
+        await until(lambda: engines_of(node) == SHARDS)
+        await until(lambda: node.obstacles == ())
+    finally:
+        await them.stop("a")
+    assert caplog.text.count("the roster cannot be seen") == 1
+    assert caplog.text.count("the store answers again") == 1
+
+
+async def test_a_shard_that_was_stopped_is_in_the_way_until_it_is_led_again() -> None:
+    them = Running()
+    gate = asyncio.Event()
+
+    @asynccontextmanager
+    async def failing_over(store: Store) -> AsyncIterator[Engine]:
+        if not gate.is_set():
+            raise StoreUnavailableError("The disk is gone.")
+        async with engine_over(store) as engine:
+            yield engine
+
+    node = Node(them.cluster, failing_over, node_of(them.cluster, "a").member)
+    them.nodes["a"], them.tasks["a"] = node, asyncio.create_task(node.run())
+    try:
+        await until(lambda: any("The disk is gone" in each for each in node.obstacles))
+        gate.set()
+        await until(lambda: engines_of(node) == SHARDS)
+        assert not node.obstacles
+    finally:
+        await them.stop("a")
+    assert node.obstacles == ("it is handing over",)
