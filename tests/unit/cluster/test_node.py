@@ -230,7 +230,8 @@ async def test_what_a_store_refuses_is_told_once_and_is_in_the_way_until_it_answ
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     them = Running()
-    failures = iter(range(10))
+    failures = iter(range(5))
+    monkeypatch.setattr(node_module, "LOOK_S", 0.01)
     roster = them.cluster.roster
 
     async def failing() -> Roster:
@@ -251,9 +252,12 @@ async def test_what_a_store_refuses_is_told_once_and_is_in_the_way_until_it_answ
     assert caplog.text.count("the store answers again") == 1
 
 
-async def test_a_shard_that_was_stopped_is_in_the_way_until_it_is_led_again() -> None:
+async def test_a_shard_that_was_stopped_is_in_the_way_until_it_is_led_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     them = Running()
     gate = asyncio.Event()
+    monkeypatch.setattr(node_module, "LOOK_S", 0.01)
 
     @asynccontextmanager
     async def failing_over(store: Store) -> AsyncIterator[Engine]:
