@@ -280,10 +280,10 @@ def test_days_begin_at_midnight_utc() -> None:
 # While a coordinator serves.
 
 
-async def until_gone(engine: Engine, *saga_ids: str) -> list[Head]:
+async def until_gone(store: Store, *saga_ids: str) -> list[Head]:
     async with asyncio.timeout(WAIT_S):
         while True:
-            heads = list(await engine.store.heads())
+            heads = list(await store.heads())
             if not {head.saga_id for head in heads} & set(saga_ids):
                 return heads
             await asyncio.sleep(0.01)
@@ -301,7 +301,7 @@ async def test_a_leader_archives_what_ends_on_its_shard_once_it_is_old_enough(
         archivist.attach(Term(shard=1, epoch=1), engine)
         for name in names[4:]:
             await engine.run(plan_of(name, "cup"))
-        left = await until_gone(engine, *mine)
+        left = await until_gone(engine.store, *mine)
 
     assert {head.saga_id for head in left} == set(names) - set(mine)
     assert sorted(names_in(tmp_path)) == sorted(mine)
@@ -323,6 +323,6 @@ async def test_a_leader_whose_archive_is_full_says_so_and_tries_again(
         assert "cannot be archived now" in caplog.text
         assert await engine.store.head("a") is not None
         (tmp_path / "full").unlink()
-        await until_gone(engine, "a")
+        await until_gone(engine.store, "a")
 
     assert names_in(tmp_path / "full") == ["a"]
