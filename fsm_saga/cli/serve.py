@@ -120,6 +120,11 @@ def serve(
 
     Exit codes: 0 it was told to stop and has handed over, 2 refused (nothing was started).
     """
+    if store.startswith("memory:"):
+        raise CommandError(
+            "Nothing was started: what is in memory is seen by its own process only, so nobody "
+            "could submit anything. Name a file or a server, for example sqlite:///sagas.db."
+        )
     loaded = load_all(tool_specs(tools))
     if not loaded:
         raise CommandError(

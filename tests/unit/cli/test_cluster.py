@@ -107,3 +107,10 @@ def test_an_extra_that_is_missing_is_named(desk: Desk, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("words", [("--lease-ttl", "0"), ("--shards", "0"), ("--shards", "1000")])
 def test_figures_out_of_bounds_are_refused(desk: Desk, words: tuple[str, str]) -> None:
     assert desk.on_store("serve", *words, has_tools=True).code == 2
+
+
+def test_a_store_that_nobody_else_can_reach_is_not_served(desk: Desk) -> None:
+    ended = desk.type("serve", "--store", "memory://", "--tools", desk.tools)
+
+    assert ended.code == 2
+    assert "seen by its own process only" in ended.err
