@@ -44,7 +44,7 @@ async def _remove(url: str) -> None:
     asked = parse_etcd_url(url)
     key, end = interval(Layout(asked.prefix).root)
     async with AsyncExitStack() as stack:
-        transport = open_transport(asked)
+        transport = await open_transport(asked)
         stack.push_async_callback(transport.close)
         await transport.delete(Delete(key=key, range_end=end), timeout_s=60.0)
 
@@ -89,7 +89,7 @@ class _Bare:
     @classmethod
     async def open(cls, url: str) -> _Bare:
         asked = parse_etcd_url(url)
-        transport, layout = open_transport(asked), Layout(f"{asked.prefix}bare/")
+        transport, layout = await open_transport(asked), Layout(f"{asked.prefix}bare/")
         written = await transport.put(Put(key=layout.leader(0), value=b""))
         return cls(transport, layout, written.revision)
 

@@ -9,6 +9,7 @@ import typer
 from fsm_saga.cli.checks import Finding, Level, machine_findings, store_findings, tools_finding
 from fsm_saga.cli.checks_certificates import certificate_findings
 from fsm_saga.cli.checks_contents import contents_findings
+from fsm_saga.cli.checks_etcd import etcd_findings, is_in_etcd
 from fsm_saga.cli.checks_redis import is_in_redis, redis_findings
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import (
@@ -52,7 +53,7 @@ def doctor(
     specs = tool_specs(tools)
     findings = [
         *machine_findings(),
-        *run_async(redis_findings(store) if is_in_redis(store) else store_findings(store)),
+        *run_async(_findings_of_store(store)),
         *run_async(contents_findings(store, is_thorough=thorough)),
         *([tools_finding(specs)] if specs else []),
         *certificate_findings(certificates, specs),
@@ -64,6 +65,14 @@ def doctor(
         for finding in findings:
             _print(finding)
     return 0 if is_well else 1
+
+
+async def _findings_of_store(url: str) -> list[Finding]:
+    if is_in_etcd(url):
+        return await etcd_findings(url)
+    if is_in_redis(url):
+        return await redis_findings(url)
+    return list(await store_findings(url))
 
 
 def _print(finding: Finding) -> None:

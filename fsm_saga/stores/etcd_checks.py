@@ -14,13 +14,13 @@ from fsm_saga.errors import StoreError, StoreVersionError
 from fsm_saga.etcd.data import EndpointStatus, Put, Range, Txn, is_absent
 from fsm_saga.etcd.errors import (
     EtcdError,
-    EtcdUnavailableError,
     PermissionDeniedError,
     UnauthenticatedError,
     UnknownOutcomeError,
 )
 from fsm_saga.etcd.transport import EtcdTransport
 from fsm_saga.stores.etcd_layout import Layout, interval
+from fsm_saga.stores.etcd_refusals import cannot_open
 from fsm_saga.stores.etcd_values import object_in, object_value
 from fsm_saga.stores.sharding import SHARDS_DEFAULT, SHARDS_MAX
 
@@ -44,8 +44,10 @@ class Meta(Struct, frozen=True, kw_only=True):
     shards: int
 
 
-async def check_servers(transport: EtcdTransport, shown: str) -> None:
+async def check_servers(transport: EtcdTransport, shown: str, *, needs_space: bool = True) -> None:
     """Return if etcd answers, is of a version that keeps what it acknowledges, and has space.
+
+    A reader needs no space.
 
     Raises:
         StoreError: It is not so.
@@ -74,7 +76,7 @@ async def check_servers(transport: EtcdTransport, shown: str) -> None:
             f"Store {shown!r} was not opened: etcd found that its members hold different data. "
             "Nothing was changed; a person has to replace the damaged member first."
         )
-    if "NOSPACE" in kinds:
+    if "NOSPACE" in kinds and needs_space:
         raise StoreError(
             f"Store {shown!r} was not opened: etcd's space quota is reached, so it takes no "
             "writes. Nothing was changed. Compact and defragment each member, raise "
@@ -129,7 +131,8 @@ async def read_meta(
             if not may_create:
                 raise StoreError(
                     f"Store {shown!r} was not opened: there is none under the prefix "
-                    f"{layout.root.decode()!r}. `fsm-saga serve` or `run` makes it."
+                    f"{layout.root.decode()!r}. `fsm-saga serve` or `run` makes it.",
+                    is_missing=True,
                 )
             await _make(transport, layout, shards or SHARDS_DEFAULT)
         except UnknownOutcomeError:
@@ -140,24 +143,6 @@ async def read_meta(
         f"Store {shown!r} was not opened: etcd gives no clear answer whether it was made. Opening "
         "it again does no harm."
     )
-
-
-def cannot_open(shown: str, error: EtcdError) -> StoreError:
-    """Return the error for a store that could not be opened, in words for who gave the URL."""
-    if isinstance(error, UnauthenticatedError):
-        return StoreError(
-            f"Store {shown!r} was not opened: etcd does not accept the user or the password. "
-            "Give both in the URL, or the password in FSM_SAGA_ETCD_PASSWORD. "
-            f"({error.message})"
-        )
-    if isinstance(error, PermissionDeniedError):
-        return StoreError(
-            f"Store {shown!r} was not opened: the user may not read and write below the prefix. "
-            f"Grant the role, `etcdctl role grant-permission`. ({error.message})"
-        )
-    if isinstance(error, EtcdUnavailableError):
-        return StoreError(f"Store {shown!r} was not opened: etcd gives no answer. {error.message}")
-    return StoreError(f"Store {shown!r} was not opened: {error.message}")
 
 
 async def _found_meta(transport: EtcdTransport, layout: Layout, shown: str) -> Meta | None:

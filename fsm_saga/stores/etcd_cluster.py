@@ -57,9 +57,9 @@ async def open_etcd_cluster(
         StoreError: It cannot be opened; subclasses say more.
     """
     asked = parse_etcd_url(url)
-    transport = open_transport(asked)
+    transport = await open_transport(asked)
     try:
-        await check_servers(transport, asked.shown)
+        await check_servers(transport, asked.shown, needs_space=may_create)
         layout = Layout(asked.prefix)
         meta = await read_meta(transport, layout, asked.shown, shards=shards, may_create=may_create)
         batcher, held = await Held.open(open_batcher(transport), name="group commit")

@@ -29,7 +29,7 @@ from fsm_saga.ports import Store
 from fsm_saga.stores.memory import forget_memory
 from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite_lock import lock_path_of
-from tests.conformance.server_backends import open_etcd, open_redis
+from tests.conformance.server_backends import open_etcd, open_etcd3, open_redis
 
 
 class Backend(Protocol):
@@ -98,4 +98,9 @@ def open_sqlite(_request: pytest.FixtureRequest, directory: Path) -> Iterator[Ba
 
 
 LOCAL_BACKENDS: Mapping[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite}
-BACKENDS: Mapping[str, Opener] = {**LOCAL_BACKENDS, "etcd": open_etcd, "redis": open_redis}
+BACKENDS: Mapping[str, Opener] = {
+    **LOCAL_BACKENDS,
+    "etcd": open_etcd,
+    "etcd3": open_etcd3,
+    "redis": open_redis,
+}

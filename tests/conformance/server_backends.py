@@ -24,9 +24,10 @@ TTL_S = 5.0
 class EtcdBackend:
     """A prefix in an etcd."""
 
-    def __init__(self, server: EtcdServer, prefix: str) -> None:
+    def __init__(self, server: EtcdServer, prefix: str, *, options: str = "") -> None:
         self._server = server
         self._prefix = prefix
+        self._options = options
 
     @asynccontextmanager
     async def writer(self) -> AsyncIterator[Store]:
@@ -47,7 +48,7 @@ class EtcdBackend:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClusterStore]:
-        url = f"etcd://{self._server.address}/{self._prefix}"
+        url = f"etcd://{self._server.address}/{self._prefix}{self._options}"
         cluster = await open_etcd_cluster(url, shards=SHARDS)
         try:
             yield cluster
@@ -110,6 +111,16 @@ async def leading_all(cluster: ClusterStore) -> AsyncIterator[Store]:
 def open_etcd(request: pytest.FixtureRequest, _directory: Path) -> Iterator[EtcdBackend]:
     """Give a prefix of its own in the etcd of the session."""
     yield EtcdBackend(request.getfixturevalue("etcd"), request.getfixturevalue("server_prefix"))
+
+
+@contextmanager
+def open_etcd3(request: pytest.FixtureRequest, _directory: Path) -> Iterator[EtcdBackend]:
+    """Give the same, over the ``etcd3`` package."""
+    yield EtcdBackend(
+        request.getfixturevalue("etcd"),
+        request.getfixturevalue("server_prefix"),
+        options="?transport=etcd3",
+    )
 
 
 @contextmanager

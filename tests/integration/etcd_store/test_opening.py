@@ -122,13 +122,14 @@ async def test_a_full_server_is_said_with_the_way_out(
     new_etcd: Callable[..., EtcdServer], server_prefix: str
 ) -> None:
     server = new_etcd(quota_bytes=4 * 1024 * 1024)
-    _fill(server)
+    fill(server)
     message = await refused(f"etcd://{server.address}/{server_prefix}")
     assert "space quota is reached" in message
     assert "etcdctl alarm disarm" in message
 
 
-def _fill(server: EtcdServer) -> None:
+def fill(server: EtcdServer) -> None:
+    """Write until the quota is reached."""
     for number in range(64):
         try:
             server.put(f"fill/{number}", "x" * 500_000)
