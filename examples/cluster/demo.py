@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 
@@ -145,7 +146,7 @@ class Story:
                 f"  {shard:>5}  {name:<6} {old.epoch:>6}    {name_of(after, shard):<6} "
                 f"{new.epoch:>6}    {took_s[shard]:.1f} s"
             )
-        print(f"  The others noticed when its lease of {LEASE_TTL_S:g} s had ended.\n")
+        print(f"  The others noticed by the end of its lease of {LEASE_TTL_S:g} s.\n")
 
     async def _until_ended(self) -> Mapping[str, Head]:
         """Return the heads once every trip has ended.
@@ -356,6 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 3 <= options.trips <= 1_000:
         parser.error("--trips has to be between 3 and 1000")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # It takes a while: a pipe is to see it live.
     # What goes on inside is told by the coordinators' logs; here it would be noise.
     logging.getLogger("fsm_saga").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _as_interrupt)
