@@ -14,6 +14,7 @@ import msgspec
 
 from fsm_saga.errors import CorruptRecordError
 from fsm_saga.etcd.batch import Batcher, open_batcher
+from fsm_saga.etcd.clock import lease_time_s
 from fsm_saga.etcd.data import (
     Put,
     Range,
@@ -142,6 +143,11 @@ class EtcdSeat:
     def member_id(self) -> str:
         """Whose seat it is."""
         return self._member_id
+
+    @property
+    def lease_left_s(self) -> float:
+        """How long the lease may still be relied on without a renewal."""
+        return max(self._session.expires_at - lease_time_s(), 0.0)
 
     async def announce(self, member: Member) -> None:
         """See ``Seat.announce``."""
