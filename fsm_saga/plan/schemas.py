@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
+from jsonschema_rs import ValidationErrorKind as Kind
 
 from fsm_saga.core.contract import ToolFacts
 from fsm_saga.plan.problems import Near, Path, listed, shown
@@ -36,7 +37,22 @@ _SURE_ABOVE_REFERENCES = frozenset(
 )
 # Keywords whose branch may or may not count, depending on values.
 _CONDITIONAL = frozenset({"if", "then", "else", "anyOf", "oneOf", "not", "contains"})
-_IN_BRANCHES = _CONDITIONAL | {"allOf", "dependentSchemas"}
+# Beside properties, what may know of others. A `$ref` among them is one that is not followed.
+_OPEN_BY = frozenset(
+    {
+        "$dynamicRef",
+        "$ref",
+        "allOf",
+        "anyOf",
+        "dependencies",
+        "dependentSchemas",
+        "if",
+        "oneOf",
+        "patternProperties",
+    }
+)
+# In these drafts a `$ref` stands alone: what is written beside it does not count.
+_LONE_REFERENCES = ("draft-04", "draft-06", "draft-07")
 _REF_HOPS_MAX = 32
 _SCHEMA_VISIT_MAX = 2000
 _SCHEMA_DEPTH_MAX = 100
@@ -111,7 +127,7 @@ def params_mismatches(
             if name not in checker.names:
                 yield _unknown_param(facts, name, checker.names, near)
     if checker.validator is not None and not checker.validator.is_valid(params):
-        yield from _schema_mismatches(checker.validator, checker.names, params, references)
+        yield from _schema_mismatches(checker.validator, checker, params, references)
 
 
 def _unknown_param(facts: ToolFacts, name: str, names: tuple[str, ...], near: Near) -> Mismatch:
@@ -126,19 +142,17 @@ def _unknown_param(facts: ToolFacts, name: str, names: tuple[str, ...], near: Ne
 
 def _schema_mismatches(
     validator: jsonschema_rs.Validator,
-    names: tuple[str, ...] | None,
+    checker: _Checker,
     params: Mapping[str, Any],
     references: tuple[Path, ...],
 ) -> Iterator[Mismatch]:
     unknowns = _Unknowns(references)
     for error in validator.iter_errors(params):
-        path, keyword = tuple(error.instance_path), error.kind.name
-        told = error.schema_path[-1:] == ["required"] or (
-            error.schema_path[-1:] == ["additionalProperties"] and names is not None
-        )
-        if told and not path and _IN_BRANCHES.isdisjoint(error.schema_path):
-            continue  # name by name, before
-        if unknowns.may_mend(path, keyword, error.schema_path):
+        path = tuple(error.instance_path)
+        if not path and _is_told_by_name(error, checker):
+            continue
+        # Not the place in the schema, which says nothing of the branch that a `$ref` stood in.
+        if unknowns.may_mend(path, error.kind.name, error.evaluation_path):
             continue
         yield Mismatch(
             "param-mismatch",
@@ -148,6 +162,19 @@ def _schema_mismatches(
         )
 
 
+def _is_told_by_name(error: jsonschema_rs.ValidationError, checker: _Checker) -> bool:
+    """Return whether each parameter that is missing, or one too many, was told by itself."""
+    match error.kind:
+        case Kind.Required(property=name):
+            return name in checker.required
+        case Kind.AdditionalProperties(unexpected=names):
+            return checker.names is not None and set(names).isdisjoint(checker.names)
+        case Kind.FalseSchema():  # what refuses every name, where none is listed
+            return error.evaluation_path[-1:] == ["additionalProperties"] and checker.names == ()
+        case _:
+            return False
+
+
 class _Unknowns:
     """The places of references: what is said of their values, or by them, is not certain."""
 
@@ -155,11 +182,11 @@ class _Unknowns:
         self._at = frozenset(references)
         self._above = frozenset(each[:end] for each in references for end in range(len(each)))
 
-    def may_mend(self, path: Path, keyword: str, schema_path: list[str | int]) -> bool:
+    def may_mend(self, path: Path, keyword: str, way: list[str | int]) -> bool:
         """Return whether the values that references will have could set a mismatch right."""
         if path in self._at:
             return True
-        if self._at and not _CONDITIONAL.isdisjoint(schema_path[:-1]):
+        if self._at and not _CONDITIONAL.isdisjoint(way[:-1]):
             return True
         return path in self._above and keyword not in _SURE_ABOVE_REFERENCES
 
@@ -174,9 +201,9 @@ def _checker(same: _Same) -> _Checker:
     except (ValueError, RecursionError, jsonschema_rs.ReferencingError) as error:
         first = str(error).partition("\n")[0][:200].rstrip(".")
         return _Checker(validator=None, broken=first, names=None, required=())
-    top = _followed(schema, schema)
+    tops = _together(schema, schema)
     return _Checker(
-        validator=validator, broken=None, names=_closed_names(top), required=_required(top)
+        validator=validator, broken=None, names=_closed_names(tops), required=_required(tops)
     )
 
 
@@ -187,26 +214,46 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _closed_names(schema: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _closed_names(tops: list[Mapping[str, Any]]) -> tuple[str, ...] | None:
     """Return the only names that parameters may have, or None where others are welcome.
 
     A schema that lists properties and says nothing of others is taken as closed: a parameter
     beyond the list is invented by the planner far more often than wanted by the tool.
     """
-    open_by = ("patternProperties", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "$ref")
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping):
-        return () if schema.get("additionalProperties") is False else None
-    if schema.get("additionalProperties", False) is not False:
-        return None
-    if schema.get("additionalProperties") is None and any(key in schema for key in open_by):
-        return None
-    return None if "patternProperties" in schema else tuple(properties)
+    listed_names: dict[str, None] = {}
+    closed: list[Mapping[str, Any]] = []
+    is_open, is_list = False, False
+    for schema in tops:
+        properties = schema.get("properties")
+        names = properties if isinstance(properties, Mapping) else {}
+        if schema.get("additionalProperties") is False:
+            if "patternProperties" in schema:
+                return None
+            closed.append(names)
+        else:
+            is_open = is_open or _knows_of_others(schema)
+        is_list = is_list or isinstance(properties, Mapping)
+        listed_names.update(dict.fromkeys(names))
+    if closed:  # each allows what it lists itself, whatever stands beside it
+        return tuple(name for name in listed_names if all(name in names for names in closed))
+    # What is needed may be given, even if nothing more is said of it.
+    known = dict.fromkeys((*listed_names, *_required(tops)))
+    return tuple(known) if is_list and not is_open else None
 
 
-def _required(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    required = schema.get("required")
-    return tuple(required) if isinstance(required, list | tuple) else ()
+def _knows_of_others(schema: Mapping[str, Any]) -> bool:
+    """Return whether a schema lets more be than it lists."""
+    others = ("additionalProperties", "unevaluatedProperties")
+    return any(schema.get(key, False) is not False for key in others) or any(
+        key in schema for key in _OPEN_BY
+    )
+
+
+def _required(tops: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    lists = [schema.get("required") for schema in tops]
+    return tuple(
+        dict.fromkeys(name for each in lists if isinstance(each, list | tuple) for name in each)
+    )
 
 
 def required_params(facts: ToolFacts) -> tuple[str, ...]:
@@ -222,15 +269,16 @@ def output_properties(facts: ToolFacts) -> frozenset[str] | None:
     schema = facts.output_schema
     if schema is None:
         return None
-    properties = _followed(schema, schema).get("properties")
-    return frozenset(properties) if isinstance(properties, Mapping) else None
+    every = [each.get("properties") for each in _together(schema, schema)]
+    found = [properties for properties in every if isinstance(properties, Mapping)]
+    return frozenset().union(*found) if found else None
 
 
 def output_is_single(facts: ToolFacts) -> bool:
     """Return whether a tool declares that its output is one plain value."""
     schema = facts.output_schema
-    kind = None if schema is None else _followed(schema, schema).get("type")
-    return kind in ("string", "integer", "number", "boolean")
+    kinds = () if schema is None else [each.get("type") for each in _together(schema, schema)]
+    return any(kind in ("string", "integer", "number", "boolean") for kind in kinds)
 
 
 def lacks(facts: ToolFacts, path: tuple[str, ...]) -> str | None:
@@ -260,7 +308,12 @@ class _Search:
             return None
         if self._left < 0 or depth > _SCHEMA_DEPTH_MAX:
             return None
-        schema = _followed(schema, self._root)
+        reasons = (self._one_lacks(each, path, depth) for each in _together(schema, self._root))
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _one_lacks(
+        self, schema: Mapping[str, Any], path: tuple[str, ...], depth: int
+    ) -> str | None:
         for keyword in ("anyOf", "oneOf"):
             branches = schema.get(keyword)
             if isinstance(branches, list) and branches:
@@ -304,18 +357,30 @@ class _Search:
         return self.lacks(others, path[1:], depth)
 
 
-def _followed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a local ``$ref`` leads to; a schema with other keywords beside it is kept."""
+def _together(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the schemas that hold together: one, and what its local ``$ref`` leads to.
+
+    One whose ``$ref`` leads nowhere keeps it; what it says is not known.
+    """
+    is_lone = str(root.get("$schema", "")).rpartition("/schema")[0].endswith(_LONE_REFERENCES)
+    found: list[Mapping[str, Any]] = []
     for _ in range(_REF_HOPS_MAX):
-        ref = schema.get("$ref")
-        if not isinstance(ref, str) or not ref.startswith("#/"):
-            return schema
-        target: Any = root
-        for part in ref[2:].split("/"):
-            if not isinstance(target, Mapping):
-                return schema
-            target = target.get(part.replace("~1", "/").replace("~0", "~"))
-        if not isinstance(target, Mapping):
-            return schema
+        target = _target(schema.get("$ref"), root)
+        if target is None:
+            break
+        if not is_lone:
+            found.append({key: value for key, value in schema.items() if key != "$ref"})
         schema = target
-    return schema
+    return [*found, schema]
+
+
+def _target(ref: object, root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the schema at a local ``$ref``, or None if there is none."""
+    if not isinstance(ref, str) or not ref.startswith("#/"):
+        return None
+    target: Any = root
+    for part in ref[2:].split("/"):
+        if not isinstance(target, Mapping):
+            return None
+        target = target.get(part.replace("~1", "/").replace("~0", "~"))
+    return target if isinstance(target, Mapping) else None

@@ -90,6 +90,102 @@ def test_a_schema_behind_a_reference_is_followed() -> None:
     assert required_params(tool("t", params=schema)) == ("a",)
 
 
+MORE = {"$defs": {"more": {"properties": {"b": NUMBER}, "required": ["b"]}}}
+
+
+def test_what_stands_beside_a_reference_of_a_schema_holds_too() -> None:
+    schema = {**MORE, "properties": {"a": TEXT}, "required": ["a"], "$ref": "#/$defs/more"}
+    assert mismatches(schema, {"a": "x", "b": 1}) == []
+    assert mismatches(schema, {"c": 1}) == [
+        ("missing-param", ("a",)),
+        ("missing-param", ("b",)),
+        ("unknown-param", ("c",)),
+    ]
+    assert mismatches(schema, {"a": 1, "b": "x"}) == [
+        ("param-mismatch", ("a",)),
+        ("param-mismatch", ("b",)),
+    ]
+    assert required_params(tool("t", params=schema)) == ("a", "b")
+
+
+def test_a_name_that_two_schemas_need_is_told_once() -> None:
+    schema = {**MORE, "required": ["b", "a"], "$ref": "#/$defs/more"}
+    assert required_params(tool("t", params=schema)) == ("b", "a")
+    assert mismatches(schema, {"a": 1}) == [("missing-param", ("b",))]
+    assert mismatches(schema, {"a": 1, "b": 1}) == []  # a name that is needed is known
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        {"additionalProperties": True},
+        {"additionalProperties": NUMBER},
+        {"unevaluatedProperties": True},
+        {"anyOf": [{"properties": {"c": {}}}]},
+    ],
+)
+def test_either_schema_may_let_more_names_in(opening: dict[str, Any]) -> None:
+    params = {"a": 1, "b": 1, "c": 1}
+    inner = {"properties": {"b": NUMBER}}
+    outer = {"properties": {"a": {}}, "$ref": "#/$defs/more"}
+    assert mismatches({**outer, "$defs": {"more": {**inner, **opening}}}, params) == []
+    assert mismatches({**outer, **opening, "$defs": {"more": inner}}, params) == []
+
+
+def test_a_schema_that_closes_itself_does_not_see_the_names_beside_it() -> None:
+    inner = {"properties": {"b": {}}, "additionalProperties": False}
+    schema = {"properties": {"a": {}, "b": {}}, "$ref": "#/$defs/more", "$defs": {"more": inner}}
+    assert mismatches(schema, {"b": 1}) == []
+    assert mismatches(schema, {"a": 1, "b": 1}) == [("unknown-param", ("a",))]
+    outer = {**schema, "additionalProperties": False, "$defs": {"more": {"properties": {"c": {}}}}}
+    assert mismatches(outer, {"a": 1, "b": 1}) == []
+    assert mismatches(outer, {"c": 1}) == [("unknown-param", ("c",))]
+    patterned = inner | {"patternProperties": {"^x": {}}}
+    both = {**schema, "additionalProperties": False, "$defs": {"more": patterned}}
+    assert mismatches(both, {"b": 1}) == []
+    assert mismatches(both, {"a": 1}) == [("param-mismatch", ())]
+
+
+def test_a_false_schema_for_all_names_is_told_by_name_only_if_it_holds_always() -> None:
+    schema = {**closed(a=TEXT), "if": {"required": ["a"]}, "then": {"additionalProperties": False}}
+    assert mismatches(schema, {"a": "x"}) == [("param-mismatch", ())]
+    shut = {"$ref": "#/$defs/none", "$defs": {"none": {"additionalProperties": False}}}
+    assert mismatches(shut, {"a": 1}) == [("unknown-param", ("a",))]
+
+
+@pytest.mark.parametrize("draft", ["draft-04", "draft-06", "draft-07"])
+def test_in_older_drafts_a_reference_stands_alone(draft: str) -> None:
+    schema = {
+        "$schema": f"http://json-schema.org/{draft}/schema#",
+        "required": ["a"],
+        "$ref": "#/definitions/more",
+        "definitions": {"more": closed(b=NUMBER)},
+    }
+    assert mismatches(schema, {"b": 1}) == []
+    assert mismatches(schema, {}) == [("missing-param", ("b",))]
+    assert required_params(tool("t", params=schema)) == ("b",)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"$ref": "#/$defs/more"}], **MORE},
+        {"$ref": "#other", "$defs": {"more": {"$anchor": "other", "required": ["b"]}}},
+    ],
+    ids=["allOf", "anchor"],
+)
+def test_a_name_that_is_needed_behind_any_reference_is_missed(schema: dict[str, Any]) -> None:
+    assert mismatches(schema, {"a": "x"}) == [("param-mismatch", ())]
+    assert mismatches(schema, {"a": "x", "b": 1}) == []
+
+
+def test_a_branch_behind_a_reference_depends_on_values_like_any_other() -> None:
+    condition = {"properties": {"a": {"const": "x"}}}
+    schema = {**MORE, "if": {"not": condition}, "then": {"$ref": "#/$defs/more"}}
+    assert mismatches(schema, {"a": "y"}) == [("param-mismatch", ())]
+    assert mismatches(schema, {"a": "$r"}, ("a",)) == []
+
+
 def test_a_reference_agrees_with_any_schema_and_a_literal_beside_it_does_not() -> None:
     schema = closed(a=NUMBER, b=NUMBER)
     params = {"a": "$output.step_1", "b": "x"}
@@ -283,6 +379,26 @@ def test_the_fields_of_an_output_are_known_if_it_is_an_object() -> None:
     assert output_properties(tool("t", output=through)) == frozenset({"b"})
     cut = {"$ref": "#/$defs/A/b/c", "$defs": {"A": {"b": 7}}}
     assert output_properties(tool("t", output=cut)) is None
+
+
+def test_an_output_has_what_stands_beside_a_reference_and_behind_it() -> None:
+    behind = closed(b=TEXT, c=closed(d=TEXT))
+    schema = {
+        "type": "object",
+        "properties": {"a": TEXT, "c": closed(e=TEXT)},
+        "$ref": "#/$defs/more",
+        "$defs": {"more": {**behind, "additionalProperties": True}},
+    }
+    facts = tool("t", output=schema)
+    assert output_properties(facts) == frozenset({"a", "b", "c"})
+    assert lacks(facts, ("b",)) is None
+    assert lacks(facts, ("a", "x")) == "it is of type string, so it has no 'x'"
+    assert lacks(facts, ("b", "x")) == "it is of type string, so it has no 'x'"
+    assert lacks(facts, ("c", "d")) == "it has no 'd'; it has 'e'"
+    assert lacks(facts, ("c", "e")) == "it has no 'e'; it has 'd'"
+    single = {"description": "An id.", "$ref": "#/$defs/id", "$defs": {"id": TEXT}}
+    assert output_is_single(tool("t", output=single))
+    assert output_is_single(tool("t", output={**TEXT, "$ref": "#/$defs/a", "$defs": {"a": {}}}))
 
 
 @pytest.mark.parametrize("kind", ["string", "integer", "number", "boolean"])
