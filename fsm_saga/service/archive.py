@@ -36,6 +36,7 @@ LOCK_S_MAX = 60.0
 """How long another process may take to write its part."""
 FILES_KNOWN = 3
 """Files of which it is remembered what they hold."""
+TAIL_BYTES = 512
 
 _BEFORE_SUM, _BEFORE_ENTRY, _AFTER = b'{"sum":"', b'","entry":', b"}\n"
 _SUM_BYTES = 8
@@ -71,10 +72,10 @@ class _Named(Struct, frozen=True, kw_only=True):
 
 
 class _Known(Struct):
-    """What a file held up to ``size``, while it is the file of this number."""
+    """What a file held up to ``size``, where it ended with ``tail``: else it is another file."""
 
-    inode: int
     size: int
+    tail: bytes
     keys: set[_Key]
 
 
@@ -97,7 +98,7 @@ class Archive:
             CommandError: It cannot.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.directory)
             with self._turn():
                 pass
         except OSError as error:
@@ -121,7 +122,7 @@ class Archive:
             by_file.setdefault(self.directory / file_name(each.head.updated_at), []).append(each)
         if not by_file:
             return 0
-        self.directory.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.directory)
         with self._turn():
             written = sum(self._write(path, some) for path, some in by_file.items())
             _sync_folder(self.directory)
@@ -176,6 +177,7 @@ class Archive:
                     file.truncate(known.size)
                 raise
             known.size = file.tell()
+            known.tail = _tail(file, known.size)
             known.keys.update(lines)
             self._known[path] = known
         while len(self._known) > FILES_KNOWN:
@@ -184,10 +186,9 @@ class Archive:
 
     def _look(self, path: Path, file: BinaryIO) -> _Known:
         """Return what a file holds, read from where it was last known; cut a torn line off."""
-        status = os.fstat(file.fileno())
         known = self._known.get(path)
-        if known is None or known.inode != status.st_ino or known.size > status.st_size:
-            known = _Known(inode=status.st_ino, size=0, keys=set())
+        if known is None or _tail(file, known.size) != known.tail:
+            known = _Known(size=0, tail=b"", keys=set())
         file.seek(known.size)
         with os.fdopen(os.dup(file.fileno()), "rb") as reader:
             for line in reader:
@@ -197,8 +198,7 @@ class Archive:
                 key = _key_in(line)
                 if key is not None:
                     known.keys.add(key)
-        if known.size != status.st_size:
-            file.truncate(known.size)
+        file.truncate(known.size)
         file.seek(known.size)
         self._known[path] = known
         return known
@@ -279,10 +279,25 @@ def _records_of(entry: _Entry) -> tuple[Record, ...]:
     return CODEC.decode(bytes(entry.records), saga_id=entry.saga_id)
 
 
+def _tail(file: BinaryIO, size: int) -> bytes:
+    """Return what a file has before ``size``, as much as tells one file from another."""
+    begin = max(size - TAIL_BYTES, 0)
+    file.seek(begin)
+    return file.read(size - begin)
+
+
 def _write_all(file: BinaryIO, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
+
+
+def _make_folder(directory: Path) -> None:
+    """Make a folder and those above it, durably, so far as they are missing."""
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(directory: Path) -> None:

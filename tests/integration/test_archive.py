@@ -195,6 +195,25 @@ async def test_two_that_write_to_one_folder_know_of_each_other(tmp_path: Path) -
     assert sorted(names_in(tmp_path)) == ["a", "b", "c"]
 
 
+async def test_a_file_that_was_taken_away_is_noticed_whatever_came_in_its_place(
+    tmp_path: Path,
+) -> None:
+    async with open_engine("a", "b", "long-name") as engine:
+        a, b, other = [await finished(engine.store, name) for name in ("a", "b", "long-name")]
+    archive = Archive(tmp_path)
+    archive.keep([a, b])
+    (path,) = files(tmp_path)
+    path.unlink()
+    assert archive.keep([a]) == 1
+    path.unlink()
+    Archive(tmp_path).keep([other, b])
+    assert archive.keep([a]) == 1, "another file of the same name, and longer"
+    path.write_bytes(b"")
+    assert archive.keep([a, b, other]) == 3
+
+    assert sorted(names_in(tmp_path)) == ["a", "b", "long-name"]
+
+
 async def test_an_id_that_was_free_again_is_archived_again(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     async with open_engine("twin") as engine:
