@@ -3,7 +3,7 @@
 mutmut runs all tests once, unchanged, to see which test reaches which function. Each mutant is then
 a fork of that process, and only the tests that reach its function are run. So what the package
 keeps is forgotten first, a fixture that many tests share is counted for each of them, and a test
-that a mutant makes endless is ended after seconds. Most mutants are found by the first few tests,
+that a mutant makes endless, or idle, is ended after seconds. Most mutants are found by the first few tests,
 so the others are not even collected before those have passed.
 """
 
@@ -14,6 +14,8 @@ import os
 import resource
 import signal
 import sys
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
@@ -27,6 +29,10 @@ TEST_CPU_S_MAX: Final = 12.0
 # A test that waits for what will not come uses no processor: this is the clock on the wall. It is
 # long, for a test that is late on a busy machine would be taken for one that found a mutant.
 TEST_S_MAX: Final = 90.0
+# Who has nothing to do for so long waits for what will not come. A process that is only kept from
+# the processor by others gets its share of it.
+IDLE_S_MAX: Final = 15.0
+IDLE_CPU_S_MAX: Final = 0.15
 # While mutmut finds out which test reaches what, all is ten times slower.
 STATS_S_MAX: Final = 300.0
 MEMORY_BYTES_MAX: Final = 4 << 30
@@ -42,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if _is_mutant() and not _later_tests:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
         signal.signal(signal.SIGPROF, _end)
+        threading.Thread(target=_end_if_idle, daemon=True).start()
         _forget()
         # mutmut lists the quick ones first.
         _later_tests[:] = config.args[FIRST_TESTS:]
@@ -133,3 +140,12 @@ def _is_mutant() -> bool:
 def _end(_number: int, _frame: object) -> None:
     """End the process: what a mutant broke may well catch an exception."""
     os._exit(TIMED_OUT)
+
+
+def _end_if_idle() -> None:
+    """End the process when it has used next to no time of the processor for long."""
+    while True:
+        before = time.process_time()
+        time.sleep(IDLE_S_MAX)
+        if time.process_time() - before < IDLE_CPU_S_MAX:
+            os._exit(TIMED_OUT)
