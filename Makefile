@@ -19,6 +19,8 @@ MUTANTS := .venv/.mutants-installed
 
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTEST := $(VENV_PYTHON) -m pytest
+# A process for each core; the tests of one file share what they have started.
+ABREAST := -n auto --dist loadfile
 UV_COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 
@@ -46,10 +48,10 @@ check: lint system ## Check all that needs no run of the product: lint, sizes, l
 	$(PYTEST) tests/docs
 
 test: $(DEV) system servers lint ## Run everything that a change must pass
-	$(PYTEST) --hypothesis-profile=ci
+	$(PYTEST) --hypothesis-profile=ci $(ABREAST)
 
 cover: $(DEV) system servers ## Run the tests, print what none of them reached, and fail below 90 % of lines and branches
-	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term-missing --cov-fail-under=90
+	$(PYTEST) --hypothesis-profile=ci $(ABREAST) --cov --cov-report=term-missing --cov-fail-under=90
 
 diagrams: $(RUNTIME) ## Draw the pictures in diagrams/ again
 	$(VENV_PYTHON) -m diagrams.make
