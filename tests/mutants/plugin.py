@@ -3,8 +3,8 @@
 mutmut runs all tests once, unchanged, to see which test reaches which function. Each mutant is then
 a fork of that process, and only the tests that reach its function are run. So what the package
 keeps is forgotten first, a fixture that many tests share is counted for each of them, and a test
-that a mutant makes endless, or idle, is ended after seconds. Most mutants are found by the first few tests,
-so the others are not even collected before those have passed.
+that a mutant makes endless, or idle, is ended after seconds. Most mutants are found by the first
+few tests, so the others are not even collected before those have passed.
 """
 
 from __future__ import annotations

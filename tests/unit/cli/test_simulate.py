@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,8 @@ def test_a_worker_that_is_killed_is_told_with_its_seeds(
         return play(scene, seed, only=only)
 
     monkeypatch.setattr(sweep, "play", deadly)
+    # A worker that is forked has the patch; what other tests have started does no harm here.
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
     code = main(["simulate", plan, "--assume-tools", "--jobs", "2"])
 
     assert code == 2
