@@ -6,22 +6,14 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from fsm_saga.errors import CorruptRecordError
 from fsm_saga.etcd.batch import Batcher, open_batcher
 from fsm_saga.etcd.clock import lease_time_s
-from fsm_saga.etcd.data import (
-    Put,
-    Range,
-    RangeResult,
-    Txn,
-    WatchRequest,
-)
+from fsm_saga.etcd.data import KeyValue, Put, Range, RangeResult, Txn, WatchRequest
 from fsm_saga.etcd.election import Election, Leadership
 from fsm_saga.etcd.errors import EtcdError
 from fsm_saga.etcd.session import Session, open_session
@@ -253,12 +245,22 @@ async def read_roster(link: EtcdLink) -> Roster:
             shard_in(kv.key): Leader(
                 shard=shard_in(kv.key),
                 epoch=kv.create_revision,
-                member_id=_leader_named(object_in(kv, what="A leader")),
+                member_id=_leader_in(kv),
             )
             for kv in of_leaders.kvs
         },
     )
 
 
-def _leader_named(said: Mapping[str, Any]) -> str:
+def _leader_in(found: KeyValue) -> str:
+    """Return who leads; nobody's id if that cannot be read.
+
+    Then the leader itself takes the shard for lost, gives the key up and campaigns anew. The
+    epoch, which is what counts, is not in the value.
+    """
+    try:
+        said = object_in(found, what="The name of a leader")
+    except CorruptRecordError as error:
+        logger.warning("who leads shard %d cannot be read: %s", shard_in(found.key), error)
+        return ""
     return str(said.get("member_id", ""))

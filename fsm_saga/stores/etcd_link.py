@@ -10,9 +10,11 @@ from fsm_saga.errors import StoreError, StoreUnavailableError
 from fsm_saga.etcd.batch import Batcher
 from fsm_saga.etcd.data import Range, RangeResult, Txn, TxnResult, WatchRequest
 from fsm_saga.etcd.errors import (
+    CompactedError,
     EtcdError,
     EtcdUnavailableError,
     NoSpaceError,
+    NotSentError,
     OverloadedError,
     UnauthenticatedError,
     UnknownOutcomeError,
@@ -29,8 +31,12 @@ WATCH_AGAIN_S = 1.0
 LOOK_AGAIN_S = 5.0
 """A watch is a hint: what it failed to tell is found this late at most."""
 
+# Passes by itself. A list of several pages can be overtaken by a compaction, and a write is not
+# sent at all while nobody gives a token for it.
 _TRANSIENT = (
+    CompactedError,
     EtcdUnavailableError,
+    NotSentError,
     OverloadedError,
     UnauthenticatedError,
     UnknownOutcomeError,

@@ -40,6 +40,7 @@ from fsm_saga.stores.etcd_layout import interval, last_part
 from fsm_saga.stores.etcd_link import EtcdLink
 from fsm_saga.stores.etcd_values import (
     JournalEntry,
+    answer_that_fits,
     command_in,
     command_value,
     end_in,
@@ -108,22 +109,30 @@ class EtcdStore:
             await self._link.write(Txn(compares=(leads,), success=(Put(key=key, value=value),)))
         live = self._layout.live_saga(shard, saga_id)
         done = self._layout.done_saga(shard, saga_id)
-        answer = await self._link.write(self._append_txn(append, entry.value, leads, live, done))
+        answer = await self._link.write(
+            self._append_txn(append, entry.value, leads, live, done, is_live=True)
+        )
         if not answer.succeeded and self._stands_ended(answer, append, epoch):
             # Rare: what came late is written down, or a person made it go on.
             answer = await self._link.write(
-                self._append_txn(append, entry.value, leads, done, live)
+                self._append_txn(append, entry.value, leads, live, done, is_live=False)
             )
         if not answer.succeeded:
             raise self._refused_append(answer, append, epoch)
 
     def _append_txn(
-        self, append: Append, entry: bytes, leads: Compare, stands: bytes, other: bytes
+        self,
+        append: Append,
+        entry: bytes,
+        leads: Compare,
+        live: bytes,
+        done: bytes,
+        *,
+        is_live: bool,
     ) -> Txn:
-        """Return an append to a saga whose end is told by the key ``stands``, not by ``other``."""
+        """Return an append to a saga whose end the key ``live`` tells, or ``done`` if not live."""
         saga_id, head = append.saga_id, append.head
-        live, done = (stands, other) if b"/live/" in stands else (other, stands)
-        target = done if head.is_final else live
+        stands, target = live if is_live else done, done if head.is_final else live
         writes: list[Operation] = [
             Put(key=self._layout.entry(saga_id, head.position), value=entry),
             Put(key=target, value=end_value(target, head.position)),
@@ -359,7 +368,7 @@ class EtcdStore:
         leader = self._layout.leader(shard)
         if command.answer is not None:
             return
-        value = command_value(key, replace(command, answer=answer))
+        value = command_value(key, replace(command, answer=answer_that_fits(answer)))
         result = await self._link.write(
             Txn(
                 compares=(

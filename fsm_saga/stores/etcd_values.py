@@ -19,6 +19,10 @@ from fsm_saga.stores.etcd_layout import Layout, last_part, sealed, unsealed
 PART_BYTES = 512 * 1024
 """A body with more bytes than this is kept in pieces of this size."""
 
+ANSWER_BYTES_MAX = 256 * 1024
+"""An answer is kept in one value with its command, which may have a whole megabyte itself."""
+ANSWER_TEXT_MAX = 4_000
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One append as it is kept: the head that it brings, and its records or where they are."""
@@ -178,6 +182,22 @@ def command_in(found: KeyValue) -> Command:
         return msgspec.convert({**said, "number": number}, Command)
     except msgspec.ValidationError as error:
         raise CorruptRecordError(f"{what} cannot be read: {error}.") from error
+
+
+def answer_that_fits(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer, shortened if it would not fit a request beside the command it answers.
+
+    One that could not be written would be tried for ever, and whoever asked would not be told.
+    """
+    if len(encode_object(answer)) <= ANSWER_BYTES_MAX:
+        return answer
+    said: dict[str, Any] = {}
+    for name, value in answer.items():
+        if isinstance(value, str) and len(value) > ANSWER_TEXT_MAX:
+            said[name] = f"{value[:ANSWER_TEXT_MAX]} ... (too long to be kept whole)"
+        elif isinstance(value, str | int | float | None):
+            said[name] = value
+    return said
 
 
 def object_value(key: bytes, said: Mapping[str, Any]) -> bytes:
