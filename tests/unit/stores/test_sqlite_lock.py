@@ -50,6 +50,7 @@ def refusal(path: str) -> StoreLockedError:
 @pytest.mark.parametrize(
     ("pid", "who"),
     [(1, "Process 1 on 'desk'"), (os.getpid(), f"Process {os.getpid()} on 'desk' (this process)")],
+    ids=["another", "this"],
 )
 def test_the_writer_is_named_with_the_time_in_one_zone(
     held: str, pid: int, who: str, monkeypatch: pytest.MonkeyPatch
