@@ -46,6 +46,8 @@ class Led:
         self.term = term
         self.since = asyncio.get_running_loop().time()
         self.engine: Engine | None = None
+        self.is_ending = False
+        """True once its engine has been left: the term is being given up."""
         self.task: asyncio.Task[None] | None = None
 
 
@@ -117,7 +119,7 @@ class Node:
         for shard, why in sorted(self._stopped.items()):
             found.append(f"shard {shard} stopped: {why}")
         for shard, led in sorted(self.led.items()):
-            if led.engine is None and shard not in self._stopped:
+            if led.engine is None and not led.is_ending and shard not in self._stopped:
                 found.append(f"shard {shard}: its sagas are being taken up")
         return tuple(found)
 
@@ -133,16 +135,32 @@ class Node:
         """
         while not self._stopping.is_set():
             try:
-                seat = await self._cluster.join(self.member, ttl_s=self._ttl_s)
+                seat = await self._join()
             except StoreError as error:
                 self._tell_trouble("not-joined", "the cluster cannot be joined yet", error)
                 await self._pause(REJOIN_S)
                 continue
+            if seat is None:
+                return
             try:
                 await self._sit(seat)
             except StoreError as error:
                 logger.warning("member %r begins anew: %s", self.member.name, error)
                 await self._pause(REJOIN_S)
+
+    async def _join(self) -> Seat | None:
+        """Return a seat, or None if the node is to stop before the store has given it one.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        joining = asyncio.ensure_future(self._cluster.join(self.member, ttl_s=self._ttl_s))
+        try:
+            await _first_of(_done(joining), self._stopping.wait())
+            return joining.result() if joining.done() else None
+        finally:
+            joining.cancel()
+            await asyncio.gather(joining, return_exceptions=True)
 
     def _tell_trouble(self, event: str, said: str, error: StoreError) -> None:
         """Log what the store refuses; the same again is told once in a while, not at each try."""
@@ -284,12 +302,15 @@ class Node:
             )
             self._put_off(led, "a bug, told in the log")
         finally:
-            if self.led.get(term.shard) is led:
-                del self.led[term.shard]
+            led.engine, led.is_ending = None, True
             try:
                 await seat.resign(term)
             except StoreError as error:
                 logger.info("shard %d is given up with the lease: %s", term.shard, error)
+            finally:
+                # Not before: a campaign meanwhile would win the very term that is being given up.
+                if self.led.get(term.shard) is led:
+                    del self.led[term.shard]
             self._tell(logging.INFO, "leads-no-more", term, "leads shard %d no more (epoch %d)")
 
     def _tell(self, level: int, event: str, term: Term, said: str) -> None:
@@ -312,9 +333,11 @@ class Node:
 
     async def _release(self, shards: tuple[int, ...]) -> None:
         """Stop these shards' engines at a safe point and resign."""
-        tasks = [led.task for shard in shards if (led := self.led.get(shard)) and led.task]
-        for task in tasks:
-            task.cancel()
+        found = [led for shard in shards if (led := self.led.get(shard))]
+        tasks = [led.task for led in found if led.task]
+        for led in found:
+            if led.task and not led.is_ending:
+                led.task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
