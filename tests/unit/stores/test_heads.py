@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fsm_saga.core.records import ApprovalRequested, Record, SagaMoved
+from fsm_saga.core.records import ApprovalRequested, Record, SagaMoved, StepsAppended
 from fsm_saga.core.states import Phase, SagaState
 from fsm_saga.errors import CorruptRecordError, FsmSagaError, InvariantBrokenError
 from fsm_saga.ports import Append, Head
@@ -100,3 +100,53 @@ def test_the_head_of_a_saga_that_cannot_be_read_says_so_in_words_that_all_know()
     assert SagaState.parse(head.state).phase is Phase.NEEDS_HUMAN
     assert (head.outcome, head.waits_for) == ("unknown", "person")
     assert "damaged in the store" in (head.goal or "")
+
+
+def test_a_damaged_head_names_its_saga_and_nothing_that_nobody_knows() -> None:
+    assert damaged_head("trip-7") == Head(
+        saga_id="trip-7",
+        state=DAMAGED,
+        outcome="unknown",
+        position=0,
+        created_at=0.0,
+        updated_at=0.0,
+        goal="damaged in the store: `fsm-saga doctor` tells more",
+        is_final=False,
+        waits_for="person",
+    )
+
+
+def test_a_journal_that_makes_no_head_is_named() -> None:
+    moved = SagaMoved(at=1.0, event="start", state="FLYING")
+    for journal in ((), (submitted("trip-7"), moved)):
+        with pytest.raises(CorruptRecordError) as caught:
+            head_from_journal("trip-7", journal)
+        assert caught.value.facts == {"saga_id": "trip-7"}
+
+
+def test_the_goal_is_that_of_the_newest_plan() -> None:
+    first = submitted("trip-7", {"goal": "see blossoms", "steps": []})
+    more = StepsAppended(at=2.0, plan_hash="cd34", plan={"goal": "see leaves"}, tools={})
+    silent = replace(more, plan={"steps": []})
+    odd = replace(more, plan={"goal": 7})
+    for journal, goal in (
+        ((first,), "see blossoms"),
+        ((first, more), "see leaves"),
+        ((first, more, silent), None),
+        ((first, odd), None),
+    ):
+        assert head_from_journal("trip-7", journal).goal == goal
+
+
+def test_a_head_made_from_the_journal_has_its_times_and_its_end() -> None:
+    done = SagaMoved(at=9.5, event="finished", state="DONE", outcome="committed")
+    head = head_from_journal("trip-7", (submitted("trip-7"), started(), done))
+    assert (head.created_at, head.updated_at, head.position) == (submitted("trip-7").at, 9.5, 3)
+    assert (head.state, head.outcome, head.is_final, head.waits_for) == (
+        "DONE",
+        "committed",
+        True,
+        "",
+    )
+    fresh = head_from_journal("trip-7", (submitted("trip-7"),))
+    assert (fresh.state, fresh.outcome, fresh.is_final) == ("PENDING", None, False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from fsm_saga.errors import CorruptRecordError, StoreError, StoreUnavailableError
-from fsm_saga.ports import Append
+from fsm_saga.errors import CorruptRecordError, FencedError, StoreError, StoreUnavailableError
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Append
 from fsm_saga.stores.memory import Fault, MemoryStore, forget_memory
-from tests.conformance.samples import append_of, started, store_saga
+from tests.conformance.samples import append_of, command_of, started, store_saga
 
 
 async def test_stores_without_a_name_share_nothing() -> None:
@@ -65,3 +66,69 @@ async def test_what_is_kept_are_bytes_that_can_be_damaged() -> None:
     with pytest.raises(CorruptRecordError, match="next entry is at 2"):
         await store.load("trip-7")
     assert len(await store.load("trip-8") or ()) == 3
+
+
+async def test_a_command_is_left_without_an_answer_and_answered_once() -> None:
+    store = MemoryStore.open("memory://")
+    number = await store.post_command(replace(command_of("trip-7"), answer={"ok": True}))
+    assert await store.command_answer(number) is None
+    assert [each.number for each in await store.pending_commands()] == [number]
+    await store.answer_command(number, {"ok": True})
+    await store.answer_command(number, {"ok": False})
+    assert await store.command_answer(number) == {"ok": True}
+
+
+async def test_the_latest_commands_of_a_saga_are_shown_oldest_first() -> None:
+    store = MemoryStore.open("memory://")
+    for _ in range(SAGA_COMMANDS_MAX + 2):
+        last = await store.post_command(command_of("trip-7"))
+    await store.post_command(command_of("trip-8"))
+    numbers = [each.number for each in await store.saga_commands("trip-7")]
+    assert numbers == list(range(last - SAGA_COMMANDS_MAX + 1, last + 1))
+
+
+async def test_a_writer_that_was_replaced_is_told_by_whom() -> None:
+    old = MemoryStore.open("memory://two", "two")
+    await store_saga(old, "trip-7", state="DONE")
+    number = await old.post_command(command_of("trip-7"))
+    new = MemoryStore.open("memory://two", "two")
+    for refused in (
+        old.append(append_of("trip-7", 3)),
+        old.remove("trip-7"),
+        old.answer_command(number, {}),
+    ):
+        with pytest.raises(FencedError, match="'memory://two': epoch 1 tried, but epoch 2") as e:
+            await refused
+        assert e.value.facts == {"epoch": 1, "leader": 2}
+    assert await new.load("trip-7") is not None
+    forget_memory("two")
+
+
+async def test_what_a_reader_may_not_do_is_named() -> None:
+    await store_saga(MemoryStore.open("memory://two", "two"), "trip-7")
+    reader = MemoryStore.open("memory://two", "two", mode="read")
+    for refused, what in (
+        (reader.append(append_of("trip-7", 3)), "An append to saga 'trip-7'"),
+        (reader.remove("trip-7"), "Removing saga 'trip-7'"),
+        (reader.answer_command(7, {}), "Answering command 7"),
+    ):
+        with pytest.raises(StoreError, match=f"{what} was refused: store 'memory://two' was"):
+            await refused
+    await reader.close()
+    with pytest.raises(StoreError, match="Store 'memory://two' is closed"):
+        await reader.heads()
+    forget_memory("two")
+
+
+async def test_a_fault_and_a_damage_name_what_they_are_about() -> None:
+    store = MemoryStore.open("memory://")
+    await store_saga(store, "trip-7")
+    store.fault = lambda _append: Fault.WRITTEN
+    with pytest.raises(StoreUnavailableError, match="'memory://' failed while") as failed:
+        await store.append(append_of("trip-7", 3))
+    assert failed.value.facts == {"reason": "it was told to"}
+    saga = store.memory.sagas["trip-7"]
+    saga.entries[1] = (2, saga.entries[1][1])
+    with pytest.raises(CorruptRecordError, match="damaged at position 1") as damaged:
+        await store.load("trip-7")
+    assert damaged.value.facts == {"saga_id": "trip-7", "position": 1}

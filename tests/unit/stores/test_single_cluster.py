@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from fsm_saga.errors import StoreError, StoreUnavailableError
-from fsm_saga.ports import ClusterStore, Command, Member, Seat
+from fsm_saga.ports import ClusterStore, Command, Member, Seat, Term
 from fsm_saga.stores import single_cluster
 from fsm_saga.stores.memory import forget_memory
 from fsm_saga.stores.opening import open_cluster, open_store
 from fsm_saga.stores.single_cluster import SingleCluster
+from tests.conformance.samples import append_of, store_saga
 
 PATIENCE_S = 10.0
 
@@ -164,3 +165,53 @@ async def test_memory_without_a_name_is_one_store_for_its_cluster_alone() -> Non
         assert await second.campaign(0) is not None
         await one.reader.post_command(Command(saga_id="trip", kind="cancel", body={}))
         assert len(await first.store(term).pending_commands()) == 1
+
+
+async def test_a_term_names_its_shard_and_a_store_that_is_not_led_is_closed(url: str) -> None:
+    async with sitting(url, "a") as ((_cluster, seat),):
+        with pytest.raises(StoreError, match="is closed") as caught:
+            seat.store(Term(shard=0, epoch=1))
+        assert repr(url) in caught.value.message
+        term = await seat.campaign(0)
+        assert term is not None
+        assert term == Term(shard=0, epoch=seat.store(term).epoch)
+        with pytest.raises(StoreError, match="is closed"):
+            seat.store(Term(shard=0, epoch=term.epoch + 1))
+
+
+async def test_who_leads_is_not_woken_by_there_being_no_other_writer() -> None:
+    """The place says that nobody writes, as it may just after another process was refused."""
+    async with sitting("memory://", "a") as ((_cluster, seat),):
+        await seat.campaign(0)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await seat.wait_change(0.003)
+        assert loop.time() - began >= 0.003
+
+
+async def test_a_reader_asks_for_what_it_was_asked(url: str) -> None:
+    async with sitting(url, "a") as ((cluster, seat),):
+        term = await seat.campaign(0)
+        assert term is not None
+        store = seat.store(term)
+        for name, state in (("one", "DONE"), ("two", "EXECUTING(1)"), ("three", "EXECUTING(1)")):
+            await store_saga(store, name, state=state)
+        reader = cluster.reader
+        assert (reader.url, reader.epoch) == (url, 0)
+        assert [head.saga_id for head in await reader.heads()] == ["three", "two", "one"]
+        unfinished = await reader.heads(only_unfinished=True)
+        assert [head.saga_id for head in unfinished] == ["three", "two"]
+        assert [head.saga_id for head in await reader.heads(limit=1)] == ["three"]
+        assert len(await reader.load("two") or ()) == 3
+        assert await reader.head("one") == await store.head("one")
+        number = await reader.post_command(Command(saga_id="two", kind="cancel", body={}))
+        assert [each.number for each in await reader.pending_commands()] == [number]
+        assert [each.number for each in await reader.saga_commands("two")] == [number]
+        assert await reader.command_answer(number) is None
+        for refused, what in (
+            (reader.append(append_of("two", 3)), "An append to saga 'two'"),
+            (reader.remove("two"), "Removing saga 'two'"),
+            (reader.answer_command(number, {}), f"Answering command {number}"),
+        ):
+            with pytest.raises(StoreError, match=f"{what} was refused"):
+                await refused
