@@ -20,6 +20,8 @@ logger = logging.getLogger("fsm_saga.service")
 COMMAND_POLL_S = 0.2
 BUSY_POLL_S = 0.02
 """Between two looks while commands keep coming."""
+FAIL_PAUSE_S = 0.5
+"""Before a command is tried again that the store failed at."""
 OBEYED_MAX = 64
 """Commands that are carried out at a time."""
 
@@ -98,6 +100,7 @@ class CommandServer:
         except StoreError as error:
             # The next look finds it again, and those behind it.
             self._fail(error)
+            await self._coordinator.clock.sleep(FAIL_PAUSE_S)
         finally:
             self._known.difference_update(command.number for command in queue)
             del self._queues[saga_id]
@@ -106,6 +109,8 @@ class CommandServer:
         number = command.number
         # One that was carried out, and whose answer was lost, is not carried out again.
         answer = self._answers.get(number) or await self._obey(command)
+        if self._coordinator.failure is not None:
+            return  # what is said now tells of this coordinator's end, not of the command
         if answer is None:
             return  # left for another; it stays known, so it is not tried again here
         self._answers[number] = answer

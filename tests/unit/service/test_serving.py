@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.coordinator.coordinator import Coordinator
-from fsm_saga.errors import FencedError, StoreUnavailableError
+from fsm_saga.errors import FencedError, StoreError, StoreUnavailableError
 from fsm_saga.ports import Command
 from fsm_saga.service import serving
 from fsm_saga.service.serving import CommandServer
@@ -106,9 +108,10 @@ async def test_there_is_a_bound_on_what_is_carried_out_together() -> None:
         await them.until_served()
 
 
-async def test_a_command_whose_answer_was_lost_is_answered_again_and_not_carried_out_again() -> (
-    None
-):
+async def test_a_command_whose_answer_was_lost_is_answered_again_and_not_carried_out_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "FAIL_PAUSE_S", 0.001)
     async with served() as them:
         answer = them.store.answer_command
         failures = iter(range(2))
@@ -173,3 +176,36 @@ async def test_who_is_fenced_stops_and_leaves_its_commands_to_the_next_leader() 
                 await asyncio.sleep(0.001)
         assert isinstance(them.coordinator.failure, FencedError)
         assert len(await them.store.pending_commands()) == 1
+
+
+async def test_a_coordinator_that_has_stopped_refuses_no_command_because_of_that() -> None:
+    async with served() as them:
+        them.clerk.gate.clear()
+        number = await them.post("trip", "cancel")
+        async with asyncio.timeout(PATIENCE_S):
+            while not them.clerk.begun:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.001)
+        them.coordinator.stop(StoreError("The store failed for good: it was told to."))
+        them.clerk.gate.set()
+        await asyncio.sleep(0.01)
+        assert await them.store.command_answer(number) is None
+        assert [command.number for command in await them.store.pending_commands()] == [number]
+
+
+async def test_answers_that_cannot_be_written_are_not_tried_without_a_pause() -> None:
+    async with served() as them:
+        tries = 0
+
+        async def failing(number: int, said: Mapping[str, Any]) -> None:
+            nonlocal tries
+            tries += 1
+            raise StoreUnavailableError("The store failed: it was told to.")
+
+        them.store.answer_command = failing  # type: ignore[method-assign,assignment]
+        await them.post("trip", "retry")
+        async with asyncio.timeout(PATIENCE_S):
+            while not tries:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.001)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert tries == 1
