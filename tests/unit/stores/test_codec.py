@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import enum
 import types
 import typing
@@ -351,3 +352,22 @@ def test_what_is_no_object_is_said_to_be_damaged(body: bytes) -> None:
 def test_an_unsettled_step_is_stored_with_its_words() -> None:
     record = ActionDoubted(at=0.0, step=3, error="超时: timeout after 5 s")
     assert "超时".encode() in CODEC.encode((record,))
+
+
+def test_an_object_may_hold_read_only_mappings_and_no_date(wedding: datetime.datetime) -> None:
+    inside = MappingProxyType({"by": "Ann"})
+    assert encode_object(MappingProxyType({"who": inside})) == b'{"who":{"by":"Ann"}}'
+    for value in (wedding, object()):
+        with pytest.raises(
+            InvariantBrokenError, match=f"JSON serializable: {type(value).__name__}"
+        ):
+            encode_object({"at": value})
+    with pytest.raises(InvariantBrokenError, match="an object cannot be stored: nan is not JSON"):
+        encode_object({"price": float("nan")})
+
+
+def test_a_type_without_a_word_of_its_version_is_at_its_first() -> None:
+    known: dict[str, type[Record]] = {"PlanClosed": PlanClosed, "SagaMoved": SagaMoved}
+    for versions in (None, {"SagaMoved": 1}):
+        codec = RecordCodec(known, versions=versions)
+        assert codec.encode((PlanClosed(at=1.0),)) == b'[{"type":"PlanClosed","v":1,"at":1.0}]'
