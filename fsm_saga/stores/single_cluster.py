@@ -196,9 +196,12 @@ class SingleSeat:
         if store is None or store.epoch != term.epoch:
             return
         # The file is free before the roster says that nobody leads.
-        await store.close()
-        if self._store is store:
-            self._store = None
+        try:
+            await store.close()
+        finally:
+            # One that failed to close is closed all the same: to campaign is to open it anew.
+            if self._store is store:
+                self._store = None
 
     async def wait_lost(self) -> None:
         """See ``Seat.wait_lost``: a lock that is held is not lost."""

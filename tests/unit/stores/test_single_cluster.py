@@ -215,3 +215,24 @@ async def test_a_reader_asks_for_what_it_was_asked(url: str) -> None:
         ):
             with pytest.raises(StoreError, match=f"{what} was refused"):
                 await refused
+
+
+async def test_a_store_that_failed_to_close_is_not_led_by_the_same_term_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sitting(url, "a") as ((_cluster, seat),):
+        term = await seat.campaign(0)
+        assert term is not None
+        store = seat.store(term)
+        close = store.close
+
+        async def failing() -> None:
+            await close()
+            raise StoreUnavailableError("The store failed: it was told to.")
+
+        monkeypatch.setattr(store, "close", failing)
+        with pytest.raises(StoreUnavailableError):
+            await seat.resign(term)
+        again = await seat.campaign(0)
+        assert again is not None
+        assert again.epoch > term.epoch
