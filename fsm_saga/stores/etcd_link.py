@@ -28,6 +28,8 @@ logger = logging.getLogger("fsm_saga.stores")
 VALUE_BYTES_MAX = 1024 * 1024
 """The largest value; etcd takes 1.5 MiB for a whole request by default."""
 WATCH_AGAIN_S = 1.0
+READ_S = 5.0
+READ_AGAIN_S = 0.05
 LOOK_AGAIN_S = 5.0
 """A watch is a hint: what it failed to tell is found this late at most."""
 
@@ -88,11 +90,20 @@ class EtcdLink:
     async def read_txn(self, request: Txn) -> TxnResult:
         """Read several keys as of one moment; the transaction must write nothing.
 
+        It is repeated like any other read: the client itself sends a transaction once.
+
         Raises:
             StoreUnavailableError: Etcd does not answer.
             StoreError: It refused.
         """
-        return await self.write_alone(request)
+        ends_at = _now() + READ_S
+        while True:
+            try:
+                return await self.transport.txn(request)
+            except EtcdError as error:
+                if not isinstance(error, _TRANSIENT) or _now() >= ends_at:
+                    raise self.failed("reading", error) from error
+            await asyncio.sleep(READ_AGAIN_S)
 
     async def write(self, request: Txn) -> TxnResult:
         """Compare and write, together with what else is to be written now.
@@ -168,13 +179,14 @@ class EtcdLink:
                     self._looked_at.clear()
                     async for answer in watch:
                         for event in answer.events:
-                            self._notice(shard_in(event.kv.key))
+                            self.notice(shard_in(event.kv.key))
             except EtcdError as error:
                 logger.info("the watch for commands begins anew: %s", error)
             self._looked_at.clear()
             await asyncio.sleep(WATCH_AGAIN_S)
 
-    def _notice(self, shard: int) -> None:
+    def notice(self, shard: int) -> None:
+        """Take note that a command has come in for the shard."""
         if shard in self._marks_seen:
             self._marks_seen[shard] += 1
             self._looked_at.pop(shard, None)

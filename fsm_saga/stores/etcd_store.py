@@ -338,6 +338,7 @@ class EtcdStore:
                 )
             )
             if answer.succeeded:
+                self._link.notice(shard)
                 return number
             number += 1  # another process was as quick
 
