@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -27,6 +28,12 @@ def fails_at(seed_that_fails: int) -> object:
         return run_seed(seed)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def only_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have workers forked, so that they have a test's patches, whatever threads there are."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
