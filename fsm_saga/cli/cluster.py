@@ -96,7 +96,9 @@ def _print_shard(found: Survey, shard: int) -> None:
     leader = found.roster.leaders.get(shard)
     member = None if leader is None else found.roster.members.get(leader.member_id)
     sagas, commands = found.unfinished.get(shard, 0), found.pending.get(shard, 0)
+    lag_s = found.lags_s.get(shard)
     work = f"{sagas} unfinished" + (f", {commands} commands" if commands else "")
+    work += "" if lag_s is None else f", lag {duration_text(max(lag_s, 0.0))}"
     if leader is None:
         print_line(f"  shard {shard:>3}  ", ("no leader", "bold red"), f"  {work}")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsm_saga.ports import ClusterStore, Member, Roster
@@ -24,6 +24,8 @@ class Survey:
         pending: Commands without an answer, by shard.
         waits: Sagas that wait for a person, by what for: ``approval`` or ``person``.
         at: When it was, in seconds since 1970.
+        lags_s: For how long the saga that has stood still the longest has done so, by shard; those
+            that wait for a person do not count.
     """
 
     store: str
@@ -33,6 +35,7 @@ class Survey:
     pending: Mapping[int, int]
     waits: Mapping[str, int]
     at: float
+    lags_s: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def is_single(self) -> bool:
@@ -57,6 +60,12 @@ async def survey(cluster: ClusterStore) -> Survey:
     roster = await cluster.roster()
     heads = await cluster.reader.heads(only_unfinished=True)
     commands = await cluster.reader.pending_commands()
+    now = time.time()
+    lags_s: dict[int, float] = {}
+    for head in heads:
+        if not head.waits_for:
+            shard = shard_of(head.saga_id, cluster.shards)
+            lags_s[shard] = max(lags_s.get(shard, 0.0), now - head.updated_at)
     return Survey(
         store=cluster.url,
         shards=cluster.shards,
@@ -64,7 +73,8 @@ async def survey(cluster: ClusterStore) -> Survey:
         unfinished=Counter(shard_of(head.saga_id, cluster.shards) for head in heads),
         pending=Counter(shard_of(command.saga_id, cluster.shards) for command in commands),
         waits=Counter(head.waits_for for head in heads if head.waits_for),
-        at=time.time(),
+        at=now,
+        lags_s=lags_s,
     )
 
 
@@ -202,4 +212,5 @@ def _shard_as_json(found: Survey, shard: int) -> dict[str, Any]:
         "epoch": None if leader is None else leader.epoch,
         "unfinished_sagas": found.unfinished.get(shard, 0),
         "pending_commands": found.pending.get(shard, 0),
+        "lag_s": round(found.lags_s.get(shard, 0.0), 3),
     }

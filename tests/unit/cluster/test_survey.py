@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 from fsm_saga.cluster.survey import Survey, as_json, survey, troubles
 from fsm_saga.ports import Command, Leader, Member, Roster
 from fsm_saga.stores.memory_cluster import MemoryCluster
 from fsm_saga.stores.sharding import shard_of
+from tests.conformance.samples import STARTED_AT, append_of, submitted
 
 
 def member(name: str, *, version: str = "1", tools: str = "t", left: int = 0) -> Member:
@@ -98,3 +101,19 @@ async def test_a_look_counts_what_waits_in_each_shard() -> None:
     seen = await survey(cluster)
     assert dict(seen.pending) == {shard_of("trip", 4): 1}
     assert seen.shards == 4
+
+
+async def test_a_shard_lags_as_long_as_a_saga_of_its_stands_still_that_waits_for_nobody() -> None:
+    cluster = MemoryCluster(shards=2)
+    ids = {shard_of(f"trip-{n}", 2): f"trip-{n}" for n in range(20)}
+    seat = await cluster.join(member("a"), ttl_s=5.0)
+    terms = [term for shard in (0, 1) if (term := await seat.campaign(shard)) is not None]
+    store = seat.store(*terms)
+    await store.append(append_of(ids[0], 0, submitted(ids[0])))
+    await store.append(append_of(ids[1], 0, submitted(ids[1]), state="NEEDS_HUMAN"))
+    seen = await survey(cluster)
+    assert set(seen.lags_s) == {0}
+    assert seen.lags_s[0] == pytest.approx(seen.at - STARTED_AT - 1, abs=5.0)
+    lags = {each["shard"]: each["lag_s"] for each in as_json(seen)["shards"]}
+    assert lags[1] == 0.0
+    assert lags[0] > 0.0
