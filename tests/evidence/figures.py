@@ -148,7 +148,7 @@ FIGURES: tuple[Figure, ...] = (
             "Only code inside functions is changed: tables and patterns at the top of a module "
             "are not, and neither are the bodies of classes.",
             "The slower tests are not asked: properties, the model checker, the simulation.",
-            "Lines that are only a sentence are not changed; the stores that need a server neither.",
+            "Lines that are only a sentence are not changed, and no store that needs a server.",
         ),
         rows={
             "mutants": "mutants",
