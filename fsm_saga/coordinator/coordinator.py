@@ -263,6 +263,7 @@ class Coordinator:
         for waiter in list(self._waiters):
             if not waiter.done():
                 waiter.set_exception(failure)
+                waiter.exception()  # who no longer waits need not be told by the loop's log
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str | None = None) -> None:
         """Run ``work`` in a task of its own until it ends or the engine is left."""

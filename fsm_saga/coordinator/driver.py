@@ -154,6 +154,7 @@ class SagaDriver:
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_exception(failure)
+                waiter.exception()  # see ``Coordinator``
 
     def ask(self, event: e.Event) -> asyncio.Future[Decision]:
         """Leave an event for decision; the future says what was decided, once it is durable.

@@ -119,7 +119,8 @@ def test_the_state_of_the_cluster_is_told(site: Site) -> None:
     assert (code, healthy["healthy"]) == (0, True)
     assert healthy["members"][0]["leads"] == [0]
     assert unserved[0] == 1
-    assert "Nobody serves this store: 1 unfinished saga waits" in unserved[2]
+    # The plan that was handed over may not have been answered for yet.
+    assert "Nobody serves this store: 1 unfinished saga" in unserved[2]
 
 
 @pytest.mark.parametrize(

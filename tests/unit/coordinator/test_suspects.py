@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -166,6 +167,8 @@ def test_a_suspect_may_be_taken_up_out_of_turn_by_a_person() -> None:
 def test_a_suspect_that_cannot_be_read_any_more_holds_up_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, logger="fsm_saga")
+
     async def test(host: Host) -> None:
         await crash(host, 2)
         host.deadly = set()
