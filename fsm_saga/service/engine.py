@@ -403,7 +403,7 @@ async def _running(
             coordinator.spawn(engine.desk.serve(), name="commands")
             try:
                 yield engine
-            except BaseException as error:  # noqa: BLE001  # raised again below, as it is
+            except BaseException as error:  # noqa: BLE001  # boundary: raised again below, as it is
                 raised = error
             coordinator.close()
             raise _LeavingError  # noqa: TRY301  # the way to stop a task group

@@ -206,7 +206,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
             return
         try:
             answer = (True, work(item))
-        except Exception:  # noqa: BLE001  # told by the owner, of whatever class
+        except Exception:  # noqa: BLE001  # boundary: told by the owner, of whatever class
             answer = (False, traceback.format_exc())
         try:
             pipe.send(answer)

@@ -56,7 +56,7 @@ async def open_etcd_cluster(
         layout = Layout(asked.prefix)
         meta = await read_meta(transport, layout, asked.shown, shards=shards, may_create=may_create)
         batcher, held = await Held.open(open_batcher(transport), name="group commit")
-    except BaseException:  # whatever it was, the connection is given back
+    except BaseException:  # boundary: whatever it was, the connection is given back
         await transport.close()
         raise
     link = EtcdLink(asked.shown, transport, batcher, layout, shards=meta.shards)
@@ -99,7 +99,7 @@ class EtcdCluster:
         seat = EtcdSeat(self.link, session, held, member.member_id)
         try:
             await seat.announce(member)
-        except BaseException:  # whatever it was, nobody sits there
+        except BaseException:  # boundary: whatever it was, nobody sits there
             await seat.leave()
             raise
         self._seats.append(seat)

@@ -202,7 +202,7 @@ class GroupCommit:
             return
         except FsmSagaError as error:
             outcomes = [outcome or error for outcome in outcomes]
-        except BaseException as error:  # raised again, once nobody is left waiting
+        except BaseException as error:  # boundary: raised again, once nobody is left waiting
             self._writer.abandon()  # whatever it had begun
             _settle(batch, [_bug(error)] * len(batch))
             raise

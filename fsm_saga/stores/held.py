@@ -35,7 +35,7 @@ class Held(Generic[T]):
                 self._opened.set_result(value)
                 await self._closing.wait()
         except Exception as error:
-            # Who opens is told here; who closes is told by the task.
+            # boundary: who opens is told here; who closes is told by the task.
             if self._opened.done():
                 raise
             self._opened.set_exception(error)

@@ -52,7 +52,7 @@ async def open_redis_cluster(
         if may_create:
             _check_server(link, facts)
         await find_store(link, shards=shards, may_create=may_create)
-    except BaseException as error:  # whatever it was, the connections are given back
+    except BaseException as error:  # boundary: whatever it was, the connections are given back
         await link.close()
         if isinstance(error, StoreUnavailableError) and error.__cause__ is not None:
             raise not_opened(link, error) from error

@@ -85,8 +85,8 @@ class RedisCommits:
                     outcomes = await self._write(batch)
                 except FsmSagaError as error:
                     outcomes = [error] * len(batch)
-                except BaseException as error:
-                    waiting = [*batch, *self._queue]  # nobody of them is left waiting
+                except BaseException as error:  # boundary: nobody of them is left waiting
+                    waiting = [*batch, *self._queue]
                     self._queue.clear()
                     _settle(waiting, [_bug(error)] * len(waiting))
                     raise

@@ -60,7 +60,7 @@ class SqliteReadStore:
         try:
             await store._read(check_place, store._path)
             await store._read(store._reader.open)
-        except BaseException:  # nobody else can close what was opened by half
+        except BaseException:  # boundary: nobody else can close what was opened by half
             await store.close()
             raise
         return store
@@ -185,7 +185,7 @@ class SqliteWriteStore(SqliteReadStore):
         store = cls(url, path)
         try:
             await store._read(store._open)
-        except BaseException:  # nobody else can close what was opened by half
+        except BaseException:  # boundary: nobody else can close what was opened by half
             await store.close()
             raise
         return store

@@ -315,7 +315,7 @@ def open_for_writing(path: str, *, may_create: bool) -> apsw.Connection:
         connection = apsw.Connection(path, flags=flags)
         try:
             _make_ready(connection, path, may_create=may_create)
-        except BaseException:  # nobody else can close the connection
+        except BaseException:  # boundary: nobody else can close the connection
             connection.close(True)
             raise
     except (apsw.NotADBError, apsw.CorruptError) as error:

@@ -269,7 +269,7 @@ class JournalWriter:
             self._execute("COMMIT")
         except apsw.Error as error:
             raise self._failed(error, doing="writing") from error
-        except BaseException:  # the job's own, or an interrupt: no transaction stays open
+        except BaseException:  # boundary: the job's own, or an interrupt: no transaction stays open
             self._roll_back()
             raise
         return result

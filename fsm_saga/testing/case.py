@@ -438,7 +438,7 @@ def _alone(work: Callable[[], T]) -> T:
     def target() -> None:
         try:
             found.append(work())
-        except BaseException as error:  # noqa: BLE001  # raised below, where it is waited for
+        except BaseException as error:  # noqa: BLE001  # boundary: raised below
             failed.append(error)
 
     thread = threading.Thread(target=target, name="saga-test")

@@ -42,7 +42,7 @@ async def run_coroutine(
     task = asyncio.get_running_loop().create_task(driver)
     try:
         ended = await driver.wait(timeout_s)
-    except BaseException:  # cancelled: the tool's coroutine must not go on by itself
+    except BaseException:  # boundary: cancelled: the tool's coroutine must not go on by itself
         await _stop(task, driver, grace_s)
         raise
     if ended is None:

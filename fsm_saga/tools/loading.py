@@ -136,7 +136,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:  # whatever its code raised, half a module must not stay importable
+    except BaseException:  # boundary: half a module must not stay importable
         del sys.modules[name]
         raise
     return module

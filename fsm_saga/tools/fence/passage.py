@@ -110,7 +110,7 @@ class Passage:
         try:
             answer = _json(call.answer)
             self._check_time()
-        except Exception as error:
+        except Exception as error:  # boundary: the tool's own code; raised again
             self.fail(session, error)
             raise
         with _or_doubt(session, f"call {self.req_id!r} was not committed"):
@@ -390,7 +390,7 @@ def _or_doubt(session: Session, what: str) -> Iterator[None]:
         ):
             raise retry_later(what, error) from error
         raise OutcomeUnknown(f"{what}: {error_line(error)}") from error
-    except BaseException:  # an interrupt: no transaction stays open
+    except BaseException:  # boundary: an interrupt: no transaction stays open
         _roll_back(session)
         raise
 
