@@ -189,7 +189,7 @@ def ended_by(process: subprocess.Popen[bytes], sent: signal.Signals) -> int:
             return process.wait(2)
         except subprocess.TimeoutExpired:
             continue
-    raise AssertionError(f"{process.args} did not end by {sent.name}")
+    raise AssertionError(f"the demo did not end by {sent.name}")
 
 
 def test_the_demo_leaves_a_directory_alone_that_is_not_empty(tmp_path: Path) -> None:
