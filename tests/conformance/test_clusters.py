@@ -132,6 +132,7 @@ async def test_those_who_wait_hear_of_changes(connect: Open) -> None:
     await theirs.join(member("b"), ttl_s=TTL_S)
     async with asyncio.timeout(PATIENCE_S):
         await waiting
+    assert set((await seat.roster()).members) == {"a", "b"}
 
 
 async def test_waiting_for_a_change_ends_without_one(connect: Open) -> None:
@@ -139,6 +140,7 @@ async def test_waiting_for_a_change_ends_without_one(connect: Open) -> None:
     async with asyncio.timeout(PATIENCE_S):
         await seat.wait_change(0.01)
         await seat.wait_change(0.01)
+    assert set((await seat.roster()).members) == {"a"}
 
 
 async def test_a_leader_writes_its_shards_and_everybody_reads_them(connect: Open) -> None:

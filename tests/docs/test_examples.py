@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -179,16 +180,11 @@ def test_the_demo_stops_its_service_when_it_is_interrupted(
 
 
 def ended_by(process: subprocess.Popen[bytes], sent: signal.Signals) -> int:
-    """Send the signal until the process ends, as a person does: return its exit code.
-
-    Python drops an interrupt that comes while it runs a finalizer or a callback of the collector.
-    """
+    """Return the exit code; Python drops an interrupt that comes during a finalizer."""
     for _ in range(15):
         process.send_signal(sent)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(2)
-        except subprocess.TimeoutExpired:
-            continue
     raise AssertionError(f"the demo did not end by {sent.name}")
 
 
