@@ -142,7 +142,7 @@ FIGURES: tuple[Figure, ...] = (
             "mutmut changes the code of the core, of what a tool's error means, and of what of it "
             "is shown: one small change at a time, as a slip would. A mutant is killed if a unit "
             "test of these modules or a story fails. What survives is listed with the reason in "
-            "tests/mutants/survivors.toml, or stands here as unlisted."
+            "tests/mutants/survivors, or stands here as unlisted."
         ),
         leaves_out=(
             "Only code inside functions is changed: tables and patterns at the top of a module "

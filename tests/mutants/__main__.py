@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.mutants.parts import PARTS, Part
 from tests.mutants.reading import (
     Mutant,
-    forget_survivors,
+    forget_unproven,
     is_enough,
     read_mutants,
     read_survivors,
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--again",
         action="store_true",
-        help="Keep what was found in the last run's copy; run what survived, or is new.",
+        help="Keep what was found in the last run's copy; run what survived, timed out, or is new.",
     )
     parser.add_argument(
         "--part", choices=PARTS, action="append", help="Only this part; may be given again."
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not only:
                 continue
         elif asked.again:
-            forget_survivors(copy / "mutants")
+            forget_unproven(copy / "mutants")
         else:
             shutil.rmtree(copy, ignore_errors=True)
         _copy_checkout(copy)

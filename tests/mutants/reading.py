@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SURVIVORS = Path(__file__).with_name("survivors.toml")
+SURVIVORS = Path(__file__).with_name("survivors")
 
 # Here nothing may survive but what is listed: who may go on, under which id a tool is called, what
 # a tool's error means, and what of it is shown.
@@ -32,6 +32,7 @@ STRICT = (
 # pytest's exit codes, and mutmut's own: 33 and 5 are mutants that no test reaches, 24 and 36 a
 # time-out, negative a signal; all but these three count as found.
 _SURVIVED = frozenset({0, 5, 33})
+_TIMED_OUT = frozenset({24, 36, 152, -24})
 KILLED_PERCENT_MIN = 90.0
 _SEPARATOR = "ǁ"  # how mutmut joins a class and its method
 
@@ -69,6 +70,11 @@ class Mutant:
         """True if every test passed, or none reached it."""
         return self.exit_code in _SURVIVED
 
+    @property
+    def has_timed_out(self) -> bool:
+        """True if a test went on for so long that it was stopped; it counts as killed."""
+        return self.exit_code in _TIMED_OUT
+
 
 def read_mutants(folder: Path) -> Iterator[Mutant]:
     """Yield each mutant of a ``mutants`` folder in the order of files."""
@@ -81,13 +87,16 @@ def read_mutants(folder: Path) -> Iterator[Mutant]:
             yield Mutant(name=name, exit_code=code, change=_change(name, functions))
 
 
-def forget_survivors(folder: Path) -> None:
-    """Let mutmut run again what survived: it keeps results, and the tests may have changed."""
+def forget_unproven(folder: Path) -> None:
+    """Let mutmut run again what no test refused: it keeps results, and the tests may have changed.
+
+    What timed out is among it: the machine may have been busy.
+    """
     for meta in folder.rglob("*.py.meta"):
         document = json.loads(meta.read_bytes())
         codes = document["exit_code_by_key"]
         document["exit_code_by_key"] = {
-            name: None if code in _SURVIVED else code for name, code in codes.items()
+            name: None if code in _SURVIVED | _TIMED_OUT else code for name, code in codes.items()
         }
         meta.write_text(json.dumps(document), "utf-8")
 
@@ -130,20 +139,23 @@ class Listed:
         return next((rule.reason for rule in self.rules if rule.holds_for(change)), None)
 
 
-def read_survivors(path: Path = SURVIVORS) -> Listed:
-    """Return the listed survivors.
+def read_survivors(folder: Path = SURVIVORS) -> Listed:
+    """Return the survivors that the folder's files list.
+
+    A survivor is known by its function and the lines that differ; a rule tells a kind of change.
 
     Raises:
         ValueError: If one is listed twice or has no reason.
     """
-    document = tomllib.loads(path.read_text("utf-8"))
+    documents = [tomllib.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.toml"))]
     changes: dict[Change, str] = {}
-    for row in document["survivor"]:
+    for row in (row for document in documents for row in document.get("survivor", ())):
         change = Change(function=row["function"], was=row["was"], becomes=row["becomes"])
         if change in changes or not row["reason"]:
             raise ValueError(f"{change} is listed twice, or without a reason")
         changes[change] = row["reason"]
-    return Listed(changes, [Rule(**row) for row in document.get("rule", ())])
+    rules = [Rule(**row) for document in documents for row in document.get("rule", ())]
+    return Listed(changes, rules)
 
 
 def _functions(source: str) -> dict[str, list[str]]:
@@ -193,6 +205,7 @@ def told(mutants: list[Mutant], listed: Listed) -> dict[str, Any]:
         ):
             row["mutants"] += 1
             row[fate] += 1
+            row["timed_out"] += mutant.has_timed_out
     lived = {mutant.change for mutant in mutants if mutant.has_survived}
     killed = {mutant.change for mutant in mutants} - lived
     return {
@@ -224,7 +237,7 @@ def _rated(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "killed_percent": round(100 * row["killed"] / max(1, ran), 1)}
 
 
-_KEYS = ("mutants", "killed", "listed", "unlisted", "not_run")
+_KEYS = ("mutants", "killed", "listed", "unlisted", "not_run", "timed_out")
 
 
 def _fate(mutant: Mutant, listed: Listed) -> str:
