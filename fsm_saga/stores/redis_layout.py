@@ -36,10 +36,9 @@ from fsm_saga.core.records import Record
 from fsm_saga.errors import CorruptRecordError, StoreVersionError
 from fsm_saga.ports import Append, Command, Head
 from fsm_saga.stores.codec import CODEC, decode_object, encode_object
+from fsm_saga.stores.damage import damaged_journal, entry_checksum, journal_too_short
 from fsm_saga.stores.heads import head_from_journal
 from fsm_saga.stores.refusals import check_fits
-from fsm_saga.stores.sqlite_heads import damaged_journal, journal_too_short
-from fsm_saga.stores.sqlite_rows import checksum
 
 FORMAT = 1
 _ENTRY = re.compile(rb"(\d{1,15}):(\d{1,15}):([0-9a-f]{8}) ")
@@ -132,7 +131,7 @@ class AppendValue:
         self.saga_id = saga_id
         self.position = position
         self.is_final = append.head.is_final
-        crc = checksum(saga_id, position, count, body)
+        crc = entry_checksum(saga_id, position, count, body)
         self.entry = b"%d:%d:%08x %s" % (position, count, crc, body)
         self.head = sealed(_head_place(saga_id), msgspec.json.encode(append.head))
         self.size = len(self.entry) + len(self.head)
@@ -155,7 +154,7 @@ def journal_of(saga_id: str, entries: Sequence[bytes], *, end: int | None) -> tu
         if position != at:
             raise damaged_journal(saga_id, at, f"the next entry is at {position}")
         body = entry[form.end() :]
-        if checksum(saga_id, position, count, body) != crc:
+        if entry_checksum(saga_id, position, count, body) != crc:
             raise damaged_journal(saga_id, at, "its checksum does not match")
         records += CODEC.decode(body, saga_id=saga_id, position=position)
         if len(records) != position + count:

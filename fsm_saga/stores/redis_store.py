@@ -20,6 +20,7 @@ from fsm_saga.errors import (
     StoreVersionError,
 )
 from fsm_saga.ports import SAGA_COMMANDS_MAX, Append, Command, Head
+from fsm_saga.stores.damage import answer_with, damaged_answer
 from fsm_saga.stores.heads import damaged_head
 from fsm_saga.stores.redis_commits import Lead, RedisCommits, fenced_by
 from fsm_saga.stores.redis_layout import (
@@ -43,7 +44,6 @@ from fsm_saga.stores.refusals import (
     read_only,
 )
 from fsm_saga.stores.sharding import shard_of
-from fsm_saga.stores.sqlite_commands import damaged_answer
 
 HEADS_PER_QUESTION = 500
 PENDING_MAX = 1_000
@@ -303,7 +303,7 @@ def _shown(saga_id: str, number: int, command: bytes, answer: bytes) -> Command:
     try:
         answered = answer_of(number, answer) if answer else None
     except CorruptRecordError as error:
-        answered = {"ok": False, "code": error.code, "message": error.message}
+        answered = answer_with(error)
     try:
         return replace(command_of(number, command), answer=answered)
     except CorruptRecordError:

@@ -15,6 +15,7 @@ import apsw
 from fsm_saga.errors import CorruptRecordError
 from fsm_saga.ports import Command
 from fsm_saga.stores.codec import decode_object
+from fsm_saga.stores.damage import answer_with, damaged_answer
 from fsm_saga.stores.sqlite_schema import NO_CHECKSUM
 
 # At most so many at once; the next question brings the next. Texts come as bytes, since one text
@@ -109,7 +110,7 @@ def shown_command(row: Row) -> Command:
     try:
         answered = answer_of(number, answer, answer_crc)
     except CorruptRecordError as error:
-        answered = _not_ok(error)
+        answered = answer_with(error)
     if command is None:
         texts = [text.decode(errors="replace") for text in (saga_id, kind)]
         refusal = answered or damaged_answer(number)
@@ -138,17 +139,3 @@ def answer_of(number: int, answer: Any, crc: Any) -> Mapping[str, Any] | None:
             "is told by the history of its saga; nothing was changed."
         )
     return decode_object(answer, what=what)
-
-
-def damaged_answer(number: int) -> Mapping[str, Any]:
-    """Return the answer to a command that is damaged and therefore never carried out."""
-    return _not_ok(
-        CorruptRecordError(
-            f"Command {number} was refused: it was damaged in the store, so what it asks is not "
-            "known. Nothing was changed; decide again."
-        )
-    )
-
-
-def _not_ok(error: CorruptRecordError) -> Mapping[str, Any]:
-    return {"ok": False, "code": error.code, "message": error.message}

@@ -14,8 +14,8 @@ from fsm_saga.core.records import Record, SagaSubmitted
 from fsm_saga.errors import CorruptRecordError, StoreVersionError
 from fsm_saga.ports import Head
 from fsm_saga.stores.codec import CODEC
+from fsm_saga.stores.damage import damaged_journal, entry_checksum, journal_too_short
 from fsm_saga.stores.heads import head_checksum, head_from_journal
-from fsm_saga.stores.sqlite_rows import checksum
 from fsm_saga.stores.sqlite_schema import NO_CHECKSUM
 
 HEAD_COLUMNS = (
@@ -90,7 +90,7 @@ class StoredSaga(NamedTuple):
         except (CorruptRecordError, StoreVersionError):
             return self.name
         if isinstance(first, SagaSubmitted) and (
-            checksum(first.saga_id, position, count, body) == crc
+            entry_checksum(first.saga_id, position, count, body) == crc
         ):
             return first.saga_id
         return self.name
@@ -149,27 +149,12 @@ def records_of(saga_id: str, entries: Rows) -> tuple[Record, ...]:
         if position != len(records):
             raise damaged_journal(saga_id, len(records), f"the next entry is at {position}")
         # A flipped bit can make another type of it, for which there is no checksum.
-        if type(body) is not bytes or checksum(saga_id, position, count, body) != crc:
+        if type(body) is not bytes or entry_checksum(saga_id, position, count, body) != crc:
             raise damaged_journal(saga_id, position, "its checksum does not match")
         records += CODEC.decode(body, saga_id=saga_id, position=position)
         if len(records) != position + count:
             raise damaged_journal(saga_id, position, f"it does not hold {count} records")
     return tuple(records)
-
-
-def damaged_journal(saga_id: str, position: int, why: str) -> CorruptRecordError:
-    """Return the error for a journal that is not whole."""
-    return CorruptRecordError(
-        f"The journal of saga {saga_id!r} is damaged at position {position}: {why}. Only this saga "
-        "is affected and nothing was changed; restore it from a copy of the store.",
-        saga_id=saga_id,
-        position=position,
-    )
-
-
-def journal_too_short(saga_id: str, found: int, end: object) -> CorruptRecordError:
-    """Return the error for a journal that does not end where its head says."""
-    return damaged_journal(saga_id, found, f"the journal should go on to {end}")
 
 
 def mend_position(execute: Callable[..., Any], saga_id: str) -> bool:

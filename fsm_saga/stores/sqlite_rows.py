@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 from fsm_saga.ports import Append
 from fsm_saga.stores.codec import CODEC
+from fsm_saga.stores.damage import entry_checksum
 from fsm_saga.stores.heads import facts_checksum
 from fsm_saga.stores.refusals import check_fits
 
@@ -44,13 +43,10 @@ class AppendRow:
         )
         key = head.is_final if position == 0 else position
         self.head = (*facts[1:8], facts_checksum(facts), saga_id, key)
-        self.entry = (position, count, body, checksum(saga_id, position, count, body), saga_id)
-
-
-def checksum(saga_id: str, position: int, count: int, body: bytes) -> int:
-    """Return the checksum of an entry: over its body and over where it belongs.
-
-    A row that turns up under another saga or at another position is as wrong as a flipped bit.
-    """
-    key = f"{saga_id}\0{position}\0{count}".encode(errors="surrogatepass")
-    return crc32(body, crc32(key))
+        self.entry = (
+            position,
+            count,
+            body,
+            entry_checksum(saga_id, position, count, body),
+            saga_id,
+        )

@@ -27,13 +27,13 @@ from fsm_saga.errors import (
 )
 from fsm_saga.ports import Command
 from fsm_saga.stores.codec import encode_object
+from fsm_saga.stores.damage import damaged_answer
 from fsm_saga.stores.group_commit import RowRefusedError, WriterBusyError
 from fsm_saga.stores.refusals import check_command, conflict, fenced, is_text, no_command, not_final
 from fsm_saga.stores.sqlite_commands import (
     PENDING_COMMANDS,
     SET_ANSWER,
     answer_checksum,
-    damaged_answer,
     insert_command,
     pending_of,
 )

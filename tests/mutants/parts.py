@@ -82,6 +82,7 @@ PARTS = {
     "stores": Part(
         mutated=(
             "fsm_saga/stores/codec.py",
+            "fsm_saga/stores/damage.py",
             "fsm_saga/stores/group_commit.py",
             "fsm_saga/stores/heads.py",
             "fsm_saga/stores/held.py",

@@ -10,6 +10,7 @@ import pytest
 
 from fsm_saga.errors import CorruptRecordError
 from fsm_saga.ports import Command
+from fsm_saga.stores.damage import damaged_answer
 from fsm_saga.stores.sqlite_commands import (
     ALL_COMMANDS,
     PENDING_COMMANDS,
@@ -17,7 +18,6 @@ from fsm_saga.stores.sqlite_commands import (
     answer_checksum,
     answer_of,
     command_checksum,
-    damaged_answer,
     insert_command,
     pending_of,
     shown_command,
@@ -128,13 +128,6 @@ def test_a_damaged_command_is_shown_with_what_can_be_read_and_why_it_was_refused
     answer = b'{"ok":false,"code":"x"}'
     told = shown_command(row(crc=7, answer=answer, answer_crc=answer_checksum(3, answer)))
     assert told.answer == {"ok": False, "code": "x"}
-
-
-def test_a_refusal_of_a_damaged_command_names_it() -> None:
-    refusal = damaged_answer(12)
-    assert (refusal["ok"], refusal["code"]) == (False, "corrupt-record")
-    assert refusal["message"].startswith("Command 12 was refused: it was damaged in the store, ")
-    assert set(refusal) == {"ok", "code", "message"}
 
 
 def test_an_answer_is_believed_only_with_its_checksum() -> None:

@@ -8,15 +8,15 @@ import pytest
 
 from fsm_saga.errors import CorruptRecordError
 from fsm_saga.stores.codec import CODEC
+from fsm_saga.stores.damage import entry_checksum
 from fsm_saga.stores.heads import head_checksum
 from fsm_saga.stores.sqlite_heads import StoredSaga, sound_head
-from fsm_saga.stores.sqlite_rows import checksum
 from fsm_saga.stores.sqlite_schema import NO_CHECKSUM
 from tests.conformance.samples import head_of, submitted
 
 HEAD = head_of("trip-7", 1)
 BODY = CODEC.encode((submitted("trip-7"),))
-ENTRY = (0, 1, BODY, checksum("trip-7", 0, 1, BODY))
+ENTRY = (0, 1, BODY, entry_checksum("trip-7", 0, 1, BODY))
 
 
 def row(**changes: Any) -> tuple[Any, ...]:

@@ -5,21 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fsm_saga.stores.heads import head_checksum
-from fsm_saga.stores.sqlite_rows import AppendRow, checksum
+from fsm_saga.stores.sqlite_rows import AppendRow
 from tests.conformance.samples import append_of, started
-
-
-def test_the_checksum_covers_the_body_and_where_it_belongs() -> None:
-    whole = checksum("trip-7", 4, 2, b"body")
-    assert checksum("trip-7", 4, 2, b"body") == whole
-    others = [
-        checksum("trip-7", 4, 2, b"bodz"),
-        checksum("trip-8", 4, 2, b"body"),
-        checksum("trip-7", 5, 2, b"body"),
-        checksum("trip-7", 4, 3, b"body"),
-    ]
-    assert whole not in others
-    assert len(set(others)) == 4
 
 
 @pytest.mark.parametrize(("position", "state"), [(0, "PENDING"), (0, "DONE"), (3, "EXECUTING(2)")])
