@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from fsm_saga.core.decide import fold
@@ -12,6 +15,7 @@ from fsm_saga.core.records import PlanClosed, Record, SagaSubmitted, StepsAppend
 from fsm_saga.core.saga import Saga
 from fsm_saga.errors import CorruptRecordError, InvariantBrokenError
 from fsm_saga.machine.compile import Declared, compile_plan
+from fsm_saga.machine.kept import Kept
 from fsm_saga.plan.model import Plan
 
 # What records raise that can each be read and together mean nothing: a step that the plan does not
@@ -24,6 +28,10 @@ _NONSENSE = (
     TypeError,
     ValueError,
 )
+
+PLANS_KEPT = 32
+# Plans that were found to be sound and of their hash, by hash and by exactly what was read.
+_SOUND: Kept[tuple[str, bytes], Plan] = Kept(PLANS_KEPT)
 
 
 class JournalReader:
@@ -57,6 +65,33 @@ class JournalReader:
 
 
 def _plan_of(record: SagaSubmitted | StepsAppended) -> Plan:
+    """Return the plan in a record; what was read and checked lately is not checked again."""
+    key = _key_of(record)
+    plan = None if key is None else _SOUND.get(key)
+    if plan is None:
+        plan = _checked_plan_of(record)
+        if key is not None:
+            _SOUND.put(key, plan)
+    # A saga's inputs can be reached, and so changed, by whoever runs it; the steps cannot.
+    own = plan.model_copy()
+    own.__dict__["inputs"] = orjson.loads(orjson.dumps(plan.inputs))
+    return own
+
+
+def _key_of(record: SagaSubmitted | StepsAppended) -> tuple[str, bytes] | None:
+    """Return what only a record of the same hash and plan has, or None for what no JSON holds.
+
+    Not JSON's text: it would write NaN as null and a tuple as a list. Version 2 of ``marshal``
+    keeps types and values apart, refuses what is of no plain type, and shares nothing.
+    """
+    plan: Any = record.plan
+    try:
+        return record.plan_hash, marshal.dumps(plan, 2)
+    except ValueError:
+        return None
+
+
+def _checked_plan_of(record: SagaSubmitted | StepsAppended) -> Plan:
     try:
         plan = Plan.model_validate(record.plan)
     except ValidationError as error:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+from types import MappingProxyType
+from typing import Any
+
+import orjson
 import pytest
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from fsm_saga.coordinator.reading import read_saga, read_saga_at
 from fsm_saga.core.records import ActionSucceeded, Record, SagaSubmitted, StepsAppended
 from fsm_saga.errors import CorruptRecordError
+from fsm_saga.plan.model import Plan
 from tests.support.play import Play
 
 
@@ -50,6 +57,64 @@ def test_a_plan_that_is_not_the_one_of_its_hash_is_corrupt() -> None:
         read_saga([other])
     with pytest.raises(CorruptRecordError, match="no longer has the form of a plan"):
         read_saga([replace(first, plan={"steps": 5})])
+
+
+def test_a_plan_that_was_read_before_is_held_against_its_own_hash_again() -> None:
+    first = journal()[0]
+    assert isinstance(first, SagaSubmitted)
+    read_saga([first])
+    with pytest.raises(CorruptRecordError, match="does not match its hash"):
+        read_saga([replace(first, plan_hash="0" * 64)])
+    read_saga([first])
+
+
+@pytest.mark.parametrize(
+    ("sound", "unsound"),
+    [
+        (None, float("nan")),
+        (1, True),
+        (1, 1.0),
+        ("2026-01-01", datetime.date(2026, 1, 1)),
+        ([1], (1,)),
+        ({}, MappingProxyType({})),
+    ],
+)
+def test_only_exactly_the_same_plan_was_read_before(sound: Any, unsound: Any) -> None:
+    """What JSON would write alike, or Python holds for equal, is checked for itself."""
+    play = Play("1 a / ua")
+    first = play.journal[0]
+    assert isinstance(first, SagaSubmitted)
+
+    def with_input(value: Any) -> SagaSubmitted:
+        plan = {**first.plan, "inputs": {"it": value}}
+        known = Plan.model_validate({**first.plan, "inputs": {"it": sound}})
+        return replace(first, plan=plan, plan_hash=known.content_hash())
+
+    read_saga([with_input(sound)])
+    try:
+        expected = Plan.model_validate(with_input(unsound).plan).content_hash()
+    except ValidationError:
+        expected = "refused"
+    if expected == with_input(sound).plan_hash:
+        read_saga([with_input(unsound)])
+    else:
+        with pytest.raises(CorruptRecordError):
+            read_saga([with_input(unsound)])
+
+
+def test_who_changes_the_inputs_of_a_saga_changes_no_other_reading_of_its_plan() -> None:
+    play = Play("1 a / ua")
+    first = play.journal[0]
+    assert isinstance(first, SagaSubmitted)
+    plan = Plan.model_validate({**first.plan, "inputs": {"who": {"name": "Ann"}}})
+    body = orjson.loads(plan.canonical_json())
+    record = replace(first, plan=body, plan_hash=plan.content_hash())
+    for _reading in range(3):
+        saga = read_saga([record])[0]
+        assert saga.program.inputs == {"who": {"name": "Ann"}}
+        saga.program.inputs["who"]["name"] = "Bob"
+        saga.program.inputs.update(more=1)  # type: ignore[attr-defined]  # as somebody might
+    assert body["inputs"] == {"who": {"name": "Ann"}}
 
 
 def test_a_grown_plan_is_read_with_its_growth_and_a_closed_one_with_its_end() -> None:
