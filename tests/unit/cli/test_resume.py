@@ -8,8 +8,13 @@ import pytest
 
 from fsm_saga.cli.app import main
 from fsm_saga.cli.driving import exit_code_of
+from fsm_saga.coordinator import recovery
+from fsm_saga.core.records import Record
+from fsm_saga.errors import CorruptRecordError, StoreUnavailableError
 from fsm_saga.plan.model import Plan
 from fsm_saga.service.engine import Engine
+from fsm_saga.service.view import SagaView
+from fsm_saga.stores.sqlite import SqliteReadStore
 from fsm_saga.tools import tool
 from tests.unit.cli.desk import Desk
 
@@ -86,6 +91,96 @@ def test_a_damaged_saga_stops_no_other(desk: Desk) -> None:
     assert "damaged" in ended.json["skipped"]["damaged"]
     assert desk.on_store("show", "damaged").code == 2
     assert desk.on_store("list").code == 0
+
+
+class Away:
+    """Makes a store give no answer for some sagas, so many times each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *saga_ids: str, times: int = 1_000) -> None:
+        self.left = dict.fromkeys(saga_ids, times)
+        load = SqliteReadStore.load
+
+        async def no_answer(store: SqliteReadStore, saga_id: str) -> tuple[Record, ...] | None:
+            if self.left.get(saga_id):
+                self.left[saga_id] -= 1
+                raise StoreUnavailableError("The disk is away.")
+            return await load(store, saga_id)
+
+        monkeypatch.setattr(SqliteReadStore, "load", no_answer)
+        monkeypatch.setattr(recovery, "DELAY_S_MIN", 0.001)
+
+
+def test_a_saga_that_the_store_does_not_answer_for_is_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_unfinished(desk, "one", "a")
+    leave_unfinished(desk, "two", "a")
+    away = Away(monkeypatch, "one", times=3)
+    ended = desk.on_store("resume", has_tools=True)
+
+    assert (ended.code, away.left["one"]) == (0, 0)
+    assert "one  DONE  committed" in ended.out
+    assert "two  DONE  committed" in ended.out
+    assert ended.err == "The store did not answer for 1 saga; tried again for up to 60 s.\n"
+
+
+def test_patience_with_a_store_that_gives_no_answer_has_an_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_unfinished(desk, "one", "a")
+    leave_unfinished(desk, "two", "a", "nothing")
+    Away(monkeypatch, "one")
+    ended = desk.on_store("resume", "--patience", "0s", has_tools=True)
+
+    # The worst is that of one saga nothing is known.
+    assert ended.code == 75
+    assert "two  FAILED  compensated" in ended.out
+    assert "one  was left alone: the store did not answer for 0 s: The disk is away." in ended.err
+    assert "Nothing that was acknowledged is lost" in ended.err
+    assert f"`fsm-saga resume --tools {desk.tools}" in ended.err
+
+    as_json = desk.on_store("resume", "--patience", "0s", "--json", has_tools=True)
+    assert (as_json.code, as_json.json["resumed"]) == (75, [])
+    assert "The disk is away" in as_json.json["skipped"]["one"]
+
+
+def test_a_saga_whose_tools_turn_out_to_be_missing_is_left_alone_at_last(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_unfinished(desk, "one", "a")
+    Away(monkeypatch, "one", times=2)
+    ended = desk.on_store("resume")
+
+    assert ended.code == 3
+    assert "one  was left alone: its tools are not given: give_back, take" in ended.err
+
+
+def test_a_saga_that_is_damaged_under_way_stops_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_unfinished(desk, "damaged", "a")
+    leave_unfinished(desk, "sound", "a")
+    wait = Engine.wait
+
+    async def found_damaged(engine: Engine, saga_id: str) -> SagaView:
+        if saga_id != "damaged":
+            return await wait(engine, saga_id)
+        error = CorruptRecordError("Its checksum is wrong.")
+        engine.coordinator.recovery.failed(saga_id, error)
+        raise error
+
+    monkeypatch.setattr(Engine, "wait", found_damaged)
+    ended = desk.on_store("resume", "--json", has_tools=True)
+
+    assert ended.code == 3
+    assert [head["saga_id"] for head in ended.json["resumed"]] == ["sound"]
+    assert "Its checksum is wrong" in ended.json["skipped"]["damaged"]
+
+
+def test_a_time_that_is_none_is_refused_before_anything(desk: Desk) -> None:
+    ended = desk.on_store("resume", "--patience", "nan")
+    assert ended.code == 2
+    assert "'nan' is no age" in ended.err
 
 
 def test_where_nothing_is_unfinished_nothing_happens(desk: Desk) -> None:
