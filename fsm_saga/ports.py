@@ -112,11 +112,21 @@ class Store(Protocol):
         The cost with ``only_unfinished`` does not depend on how many finished sagas there are.
         """
 
-    async def remove(self, saga_id: str) -> None:
-        """Delete a final saga with its journal.
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
+        """Delete a final saga with its journal; what is not there is no error.
+
+        All of it is compared inside the transaction that deletes. Decisions about the saga that
+        have no answer yet are answered: they are refused. What was appended before this, however
+        late it arrives, does not begin the saga anew.
+
+        Args:
+            saga_id: Which.
+            position: How many records the journal must have; None for however many.
 
         Raises:
-            ConflictError: The saga is not final.
+            ConflictError: The saga is not final, or its journal is at another position.
+            FencedError: A newer writer has opened the store; nothing was deleted.
+            StoreUnavailableError: The store failed; it may or may not be deleted.
         """
 
     async def post_command(self, command: Command) -> int:
@@ -209,6 +219,7 @@ class Member(Struct, frozen=True, kw_only=True):
         tools: A fingerprint of its tools; coordinators of one cluster ought to have the same.
         is_ready: It can lead.
         is_leaving: It is handing over and takes no shard.
+        avoids: Shards whose engines failed on it of late: others are to lead them, if they can.
         facts: Figures for people: sagas under way, lag and the like.
     """
 
@@ -220,6 +231,7 @@ class Member(Struct, frozen=True, kw_only=True):
     tools: str = ""
     is_ready: bool = True
     is_leaving: bool = False
+    avoids: tuple[int, ...] = ()
     facts: Mapping[str, Any] = {}
 
 

@@ -253,9 +253,9 @@ class MeasuredStore:
         """See ``Store.heads``."""
         return await self._store.heads(only_unfinished=only_unfinished, limit=limit)
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""
-        await self._store.remove(saga_id)
+        await self._store.remove(saga_id, position=position)
 
     async def post_command(self, command: Command) -> int:
         """See ``Store.post_command``."""

@@ -42,8 +42,12 @@ _BEFORE_SUM, _BEFORE_ENTRY, _AFTER = b'{"sum":"', b'","entry":', b"}\n"
 _SUM_BYTES = 8
 _ENTRY_AT = len(_BEFORE_SUM) + 2 * _SUM_BYTES + len(_BEFORE_ENTRY)
 
-_Key = tuple[str, float]
-"""A saga's id and when it was made: an id is free again once its saga is gone."""
+_Key = tuple[str, float, int]
+"""A saga's id, when it was made, and how many records it has.
+
+An id is free again once its saga is gone; and a saga to which something came late, after it was
+written here and before it was removed, is written once more.
+"""
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ class _Name(Struct, frozen=True, kw_only=True):
 
     saga_id: str
     created_at: float
+    position: int
 
 
 class _Named(Struct, frozen=True, kw_only=True):
@@ -145,7 +150,9 @@ class Archive:
             raise CommandError(
                 f"The archive {str(self.directory)!r} has no saga {saga_id!r}. Nothing was changed."
             )
-        return _records_of(max(found, key=lambda entry: entry.head.created_at))
+        return _records_of(
+            max(found, key=lambda entry: (entry.head.created_at, entry.head.position))
+        )
 
     def _lines_with(self, saga_id: str) -> Iterator[bytes]:
         # As it is written in a line; no line without it can be the saga's.
@@ -239,7 +246,7 @@ def _entry_in(line: bytes) -> bytes | None:
 
 
 def _key_of(head: Head) -> _Key:
-    return head.saga_id, head.created_at
+    return head.saga_id, head.created_at, head.position
 
 
 def _key_in(line: bytes) -> _Key | None:
@@ -251,7 +258,7 @@ def _key_in(line: bytes) -> _Key | None:
         head = fast_json.decode(entry, type=_Named).head
     except (DecodeError, ValidationError):
         return None
-    return head.saga_id, head.created_at
+    return head.saga_id, head.created_at, head.position
 
 
 def _read(line: bytes, saga_id: str) -> _Entry:

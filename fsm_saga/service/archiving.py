@@ -16,7 +16,13 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from fsm_saga.coordinator.coordinator import Coordinator
-from fsm_saga.errors import CorruptRecordError, FencedError, StoreError, StoreVersionError
+from fsm_saga.errors import (
+    ConflictError,
+    CorruptRecordError,
+    FencedError,
+    StoreError,
+    StoreVersionError,
+)
 from fsm_saga.ports import Clock, Head, Store, Term
 from fsm_saga.service.archive import Archive, Finished
 from fsm_saga.service.engine import Engine
@@ -107,11 +113,18 @@ async def _move(store: Store, archive: Archive, saga_ids: Sequence[str]) -> Arch
                 finished.append(found)
     # Shielded by its thread: a cancellation leaves lines in the archive and sagas in the store.
     await asyncio.to_thread(archive.keep, finished)
-    removals = [store.remove(each.head.saga_id) for each in finished]
-    for result in await asyncio.gather(*removals, return_exceptions=True):
-        if isinstance(result, BaseException):
+    removals = [store.remove(each.head.saga_id, position=each.head.position) for each in finished]
+    moved: list[Head] = []
+    results = await asyncio.gather(*removals, return_exceptions=True)
+    for each, result in zip(finished, results, strict=True):
+        if isinstance(result, ConflictError):
+            # What came late is not in the archive: the next time it goes there with the rest.
+            left[each.head.saga_id] = result.message
+        elif isinstance(result, BaseException):
             raise result
-    return Archived(heads=tuple(each.head for each in finished), left=left)
+        else:
+            moved.append(each.head)
+    return Archived(heads=tuple(moved), left=left)
 
 
 async def _finished(store: Store, saga_id: str) -> Finished | None:

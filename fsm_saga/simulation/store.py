@@ -49,14 +49,14 @@ async def ask_storage(
         there_s = between(0.05, 0.9 * TIMEOUT_S, amount)
     elif world.happens("store-late", name, 1.0 - slow):
         there_s = between(TIMEOUT_S, 3 * TIMEOUT_S, amount)
-    is_lost = loop.time() < node.store_cut_until or world.happens("store-lost", name, loss)
+    is_lost = node.is_mute or world.happens("store-lost", name, loss)
     is_heard = not world.happens("store-reply-lost", name, back)
 
     def arrive() -> None:
         found = execute()
         if world.happens("crash-sent", name, (crash * 97.0) % 1.0) and node.process is process:
             node.crash(f"while {name} is under way")
-        elif is_heard and loop.time() >= node.store_cut_until:
+        elif is_heard and not node.is_deaf:
             loop.call_world(back_s, answer, found)
 
     def answer(found: T) -> None:
@@ -113,9 +113,6 @@ class SimStore:
         world = node.world
         end = append.head.position
 
-        def write() -> FsmSagaError | None:
-            return storage.append(self._epoch, append)
-
         def told() -> None:
             journal = storage.journals.get(saga_id)
             if journal is not None and is_done[0]:
@@ -124,7 +121,7 @@ class SimStore:
         is_done = [False]
 
         def execute() -> FsmSagaError | None:
-            refusal = write()
+            refusal = self._write(append)
             is_done[0] = refusal is None
             return refusal
 
@@ -179,14 +176,13 @@ class SimStore:
         self, *, only_unfinished: bool = False, limit: int | None = None
     ) -> Sequence[Head]:
         """See ``Store.heads``."""
-        storage = self._storage
         return await ask_storage(
             self._node,
             "heads",
-            lambda: storage.heads(only_unfinished=only_unfinished, limit=limit),
+            lambda: self._heads(only_unfinished=only_unfinished, limit=limit),
         )
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``; nothing is collected within a run."""
         raise ConflictError(f"Saga {saga_id!r} was not removed: a run keeps all of them.")
 
@@ -203,7 +199,7 @@ class SimStore:
         """
         node, storage = self._node, self._storage
         world = node.world
-        if not storage.pending():
+        if not self._pending():
             posted: asyncio.Future[None] = world.loop.create_future()
             storage.on_command.append(posted)
             name = world.chance.next_name(f"watch.{node.name}")
@@ -216,7 +212,7 @@ class SimStore:
                 await posted
             finally:
                 expiry.cancel()
-        return await ask_storage(node, "pending", storage.pending)
+        return await ask_storage(node, "pending", self._pending)
 
     async def answer_command(self, number: int, answer: Mapping[str, Any]) -> None:
         """See ``Store.answer_command``."""
@@ -240,6 +236,17 @@ class SimStore:
 
     async def close(self) -> None:
         """Release nothing: the far end goes on."""
+
+    # What the far end does, when the request has arrived there.
+
+    def _write(self, append: Append) -> FsmSagaError | None:
+        return self._storage.append(self._epoch, append)
+
+    def _heads(self, *, only_unfinished: bool, limit: int | None) -> Sequence[Head]:
+        return self._storage.heads(only_unfinished=only_unfinished, limit=limit)
+
+    def _pending(self) -> Sequence[Command]:
+        return self._storage.pending()
 
 
 def _end_watch(posted: asyncio.Future[None]) -> None:

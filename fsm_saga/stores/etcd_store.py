@@ -54,6 +54,7 @@ from fsm_saga.stores.refusals import (
     closed,
     conflict,
     fenced,
+    grown,
     is_text,
     no_command,
     not_final,
@@ -260,7 +261,7 @@ class EtcdStore:
         except CorruptRecordError:
             return damaged_head(saga_id)
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""
         self._check_writes(f"Removing saga {saga_id!r}")
         if not is_text(saga_id):
@@ -268,13 +269,18 @@ class EtcdStore:
         shard, epoch = self._term_of(saga_id, f"Removing saga {saga_id!r}")
         layout = self._layout
         leader, live = layout.leader(shard), layout.live_saga(shard, saga_id)
+        done = layout.done_saga(shard, saga_id)
+        (ended,) = await self._gets((done,))
+        if ended is not None and position not in (None, end_in(ended)):
+            raise grown(saga_id, expected=position, found=end_in(ended))
+        as_it_was = mod_revision_is(done, 0 if ended is None else ended.mod_revision)
         await self._forget_commands(saga_id)
         below = (layout.journal(saga_id), layout.parts(saga_id), layout.of_saga(saga_id))
         answer = await self._link.write_alone(
             Txn(
-                compares=(create_revision_is(leader, epoch), is_absent(live)),
+                compares=(create_revision_is(leader, epoch), is_absent(live), as_it_was),
                 success=(
-                    Delete(key=layout.done_saga(shard, saga_id)),
+                    Delete(key=done),
                     Delete(key=layout.indexed(saga_id)),
                     *(Delete(key=key, range_end=end) for key, end in map(interval, below)),
                 ),
@@ -283,8 +289,15 @@ class EtcdStore:
         )
         if not answer.succeeded:
             at_leader, at_live = (found.first for found in _ranges(answer))
-            if at_live is None or at_leader is None or at_leader.create_revision != epoch:
+            if at_leader is None or at_leader.create_revision != epoch:
                 raise self._fenced(epoch, at_leader)
+            if at_live is None:
+                found = await self.head(saga_id)
+                raise grown(
+                    saga_id,
+                    expected=position or (0 if ended is None else end_in(ended)),
+                    found=0 if found is None else found.position,
+                )
             head = await self.head(saga_id)
             raise not_final(saga_id, "not at its end" if head is None else head.state)
 

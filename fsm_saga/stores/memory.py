@@ -31,9 +31,11 @@ from fsm_saga.stores.refusals import (
     closed,
     conflict,
     fenced,
+    grown,
     no_command,
     not_final,
     read_only,
+    removed_answer,
 )
 
 
@@ -177,7 +179,7 @@ class MemoryStore:
         heads = [saga.head for saga in newest_first if not (only_unfinished and saga.head.is_final)]
         return heads if limit is None else heads[: max(limit, 0)]
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""
         self._check_writes(f"Removing saga {saga_id!r}")
         self._check_leads()
@@ -186,9 +188,15 @@ class MemoryStore:
             return
         if not saga.head.is_final:
             raise not_final(saga_id, saga.head.state)
+        if position not in (None, saga.head.position):
+            raise grown(saga_id, expected=position, found=saga.head.position)
         del self.memory.sagas[saga_id]
-        for number in [n for n, c in self.memory.commands.items() if c.saga_id == saga_id]:
-            del self.memory.commands[number]
+        commands = self.memory.commands
+        for command in [command for command in commands.values() if command.saga_id == saga_id]:
+            if command.answer is None:
+                commands[command.number] = replace(command, answer=removed_answer(saga_id))
+            else:
+                del commands[command.number]
 
     async def post_command(self, command: Command) -> int:
         """See ``Store.post_command``."""

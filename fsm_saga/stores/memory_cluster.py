@@ -214,9 +214,9 @@ class _MemoryReader:
         heads = [head for _number, head in sorted(found, key=lambda pair: pair[0])]
         return heads if limit is None else heads[: max(limit, 0)]
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""
-        await self._of(saga_id).remove(saga_id)
+        await self._of(saga_id).remove(saga_id, position=position)
 
     async def post_command(self, command: Command) -> int:
         """See ``Store.post_command``."""

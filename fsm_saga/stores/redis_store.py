@@ -38,6 +38,7 @@ from fsm_saga.stores.redis_scripts import ANSWER, HEADS, LOAD, OF_SAGA, PENDING,
 from fsm_saga.stores.refusals import (
     check_command,
     closed,
+    grown,
     is_text,
     no_command,
     not_final,
@@ -129,7 +130,7 @@ class RedisStore:
         heads = [head for head in newest_first if not (only_unfinished and head.is_final)]
         return heads if limit is None else heads[: max(limit, 0)]
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""
         self._check_writes(f"Removing saga {saga_id!r}")
         if not is_text(saga_id):
@@ -142,6 +143,8 @@ class RedisStore:
             head = head_of(saga_id, value) or head_by_journal(saga_id, entries)
             if not head.is_final:
                 raise not_final(saga_id, head.state)
+            if position not in (None, head.position):
+                raise grown(saga_id, expected=position, found=head.position)
             shard = lead.shard
             of_saga, journal = layout.of_saga(saga_id), layout.journal(saga_id)
             keys = [layout.leaders, layout.heads, layout.all, layout.open(shard), journal, of_saga]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from fsm_saga.errors import ConflictError, FencedError, InvariantBrokenError, StoreError
+from typing import Any
+
+from fsm_saga.errors import (
+    ConflictError,
+    FencedError,
+    InvariantBrokenError,
+    StoreError,
+    UnknownSagaError,
+)
 from fsm_saga.ports import Append, Command
 
 
@@ -85,6 +93,27 @@ def not_final(saga_id: str, state: str) -> ConflictError:
         saga_id=saga_id,
         state=state,
     )
+
+
+def grown(saga_id: str, *, expected: int, found: int) -> ConflictError:
+    """Return the error for removing a saga whose journal is not where its remover saw it."""
+    return ConflictError(
+        f"Saga {saga_id!r} was not removed: its journal is at {found}, and it was to be removed as "
+        f"it was at {expected}. Nothing was changed; look at it again.",
+        saga_id=saga_id,
+        expected=expected,
+        found=found,
+    )
+
+
+def removed_answer(saga_id: str) -> dict[str, Any]:
+    """Return the answer to a command that still waits when its saga is removed."""
+    error = UnknownSagaError(
+        f"Saga {saga_id!r} was removed from the store, or moved to the archive, before this was "
+        "carried out. It had ended, and nothing of it was changed.",
+        saga_id=saga_id,
+    )
+    return {"ok": False, "code": error.code, "message": error.message}
 
 
 def no_command(number: int) -> StoreError:

@@ -246,8 +246,8 @@ class _LateReader:
     ) -> Sequence[Head]:
         return await (await self._opened()).heads(only_unfinished=only_unfinished, limit=limit)
 
-    async def remove(self, saga_id: str) -> None:
-        await (await self._opened()).remove(saga_id)
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
+        await (await self._opened()).remove(saga_id, position=position)
 
     async def post_command(self, command: Command) -> int:
         return await (await self._opened()).post_command(command)

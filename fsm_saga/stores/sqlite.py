@@ -95,7 +95,7 @@ class SqliteReadStore:
             lambda: self._reader.heads(only_unfinished=only_unfinished, limit=limit)
         )
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """Refuse: see ``Store.remove``."""
         raise read_only(self._url, f"Removing saga {saga_id!r}")
 
@@ -211,9 +211,9 @@ class SqliteWriteStore(SqliteReadStore):
             raise closed(self._url)
         await self._commits.append(AppendRow(append))
 
-    async def remove(self, saga_id: str) -> None:
+    async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""
-        await self._write(lambda: self._writer.remove(saga_id))
+        await self._write(lambda: self._writer.remove(saga_id, position=position))
 
     async def post_command(self, command: Command) -> int:
         """See ``Store.post_command``."""

@@ -29,7 +29,16 @@ from fsm_saga.ports import Command
 from fsm_saga.stores.codec import encode_object
 from fsm_saga.stores.damage import damaged_answer
 from fsm_saga.stores.group_commit import RowRefusedError, WriterBusyError
-from fsm_saga.stores.refusals import check_command, conflict, fenced, is_text, no_command, not_final
+from fsm_saga.stores.refusals import (
+    check_command,
+    conflict,
+    fenced,
+    grown,
+    is_text,
+    no_command,
+    not_final,
+    removed_answer,
+)
 from fsm_saga.stores.sqlite_commands import (
     PENDING_COMMANDS,
     SET_ANSWER,
@@ -68,6 +77,7 @@ _NEW_ENTRY = (
     "INSERT INTO entries(saga, position, count, body, crc)"
     " SELECT number, ?, ?, ?, ? FROM heads WHERE saga_id = ?"
 )
+_COMMANDS_OF = "SELECT number FROM commands WHERE saga_id = ?"
 _SET_META = (
     "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 )
@@ -274,12 +284,16 @@ class JournalWriter:
             raise
         return result
 
-    def remove(self, saga_id: str) -> None:
-        """Delete a final saga, its journal and its commands. See ``Store.remove``."""
-        if is_text(saga_id):
-            self.transact(lambda: self._remove(saga_id))
+    def remove(self, saga_id: str, *, position: int | None = None) -> None:
+        """Delete a final saga, its journal and its commands. See ``Store.remove``.
 
-    def _remove(self, saga_id: str) -> None:
+        Nothing that was appended before can come after it: what failed was rolled back, or was
+        settled when the file was opened anew.
+        """
+        if is_text(saga_id):
+            self.transact(lambda: self._remove(saga_id, position))
+
+    def _remove(self, saga_id: str, position: int | None) -> None:
         found = self._execute("SELECT number FROM heads WHERE saga_id = ?", (saga_id,)).get
         if found is None:
             return
@@ -287,10 +301,15 @@ class JournalWriter:
         head = saga.true_head()
         if not head.is_final:
             raise not_final(saga_id, head.state)
+        if position not in (None, head.position):
+            raise grown(saga_id, expected=position, found=head.position)
         number = saga.number
         self._execute("DELETE FROM entries WHERE saga = ?", (number,))
         self._execute("DELETE FROM heads WHERE number = ?", (number,))
-        self._execute("DELETE FROM commands WHERE saga_id = ?", (saga_id,))
+        self._execute("DELETE FROM commands WHERE saga_id = ? AND answer IS NOT NULL", (saga_id,))
+        body = encode_object(removed_answer(saga_id))
+        for (waiting,) in self._execute(_COMMANDS_OF, (saga_id,)).fetchall():
+            self._execute(SET_ANSWER, (body, answer_checksum(waiting, body), waiting))
 
     def post_command(self, command: Command) -> int:
         """Store a command and return its number."""

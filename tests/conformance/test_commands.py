@@ -106,10 +106,35 @@ async def test_a_command_that_is_not_there_has_no_answer_and_gets_none(store: St
 async def test_a_removed_saga_takes_its_commands_along(store: Store) -> None:
     await store_saga(store, "trip-7", state="DONE")
     gone = await store.post_command(command_of("trip-7"))
+    await store.answer_command(gone, {"ok": True})
     kept = await store.post_command(command_of("trip-8"))
     await store.remove("trip-7")
     assert [command.number for command in await store.pending_commands()] == [kept]
     assert await store.command_answer(gone) is None
+    assert gone not in [command.number for command in await store.saga_commands("trip-7")]
+
+
+async def test_whoever_waits_for_a_decision_about_a_removed_saga_is_told(backend: Backend) -> None:
+    async with backend.writer() as store, backend.reader() as asker:
+        await store_saga(store, "trip-7", state="DONE")
+        waiting = [await asker.post_command(command_of("trip-7")) for _ in range(45)]
+        kept = await asker.post_command(command_of("trip-8"))
+        await store.remove("trip-7")
+        assert [command.number for command in await store.pending_commands()] == [kept]
+        for number in waiting:
+            answer = await asker.command_answer(number)
+            assert answer is not None
+            assert (answer["ok"], answer["code"]) == (False, "unknown-saga")
+            assert "'trip-7' was removed" in answer["message"]
+            await store.answer_command(number, {"ok": True})  # too late: the first one stands
+            assert await asker.command_answer(number) == answer
+
+
+async def test_a_decision_about_a_saga_that_was_never_there_can_be_answered(store: Store) -> None:
+    number = await store.post_command(command_of("trip-9"))
+    await store.answer_command(number, {"ok": False, "message": "no such saga"})
+    assert list(await store.pending_commands()) == []
+    assert await store.command_answer(number) == {"ok": False, "message": "no such saga"}
 
 
 async def test_a_body_that_is_not_json_is_a_bug_of_ours(store: Store) -> None:

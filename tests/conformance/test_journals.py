@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
@@ -320,6 +321,46 @@ async def test_a_saga_that_is_not_at_its_end_is_not_removed(store: Store, state:
         await store.remove("trip-7")
     assert state in str(caught.value)
     assert len(await store.load("trip-7") or ()) == 3
+
+
+async def test_a_saga_that_went_on_is_not_removed_as_it_was(store: Store) -> None:
+    await store_saga(store, "trip-7", state="DONE")
+    await store.append(append_of("trip-7", 3, succeeded(output="came late"), state="DONE"))
+    for position in (0, 3, 5):
+        with pytest.raises(ConflictError, match="its journal is at 4") as caught:
+            await store.remove("trip-7", position=position)
+        assert caught.value.facts == {"saga_id": "trip-7", "expected": position, "found": 4}
+    assert len(await store.load("trip-7") or ()) == 4
+    assert len(await store.heads()) == 1
+    await store.remove("trip-7", position=4)
+    assert await store.load("trip-7") is None
+    await store.remove("trip-7", position=4)
+
+
+async def test_of_an_append_and_a_removal_at_one_time_one_is_refused(store: Store) -> None:
+    """Whichever comes first: no record is confirmed and then gone."""
+    ids = [f"trip-{number}" for number in range(20)]
+    for saga_id in ids:
+        await store_saga(store, saga_id, state="DONE")
+
+    async def outcome_of(call: Awaitable[None]) -> bool:
+        try:
+            await call
+        except ConflictError:
+            return False
+        return True
+
+    calls: list[Awaitable[bool]] = []
+    for number, saga_id in enumerate(ids):
+        append = outcome_of(store.append(append_of(saga_id, 3, state="DONE")))
+        removal = outcome_of(store.remove(saga_id, position=3))
+        calls += (append, removal) if number % 2 else (removal, append)
+    results = await asyncio.gather(*calls)
+    for number, saga_id in enumerate(ids):
+        both = results[2 * number : 2 * number + 2]
+        is_appended, is_removed = both if number % 2 else reversed(both)
+        assert is_appended is not is_removed
+        assert len(await store.load(saga_id) or ()) == (4 if is_appended else 0)
 
 
 async def test_removing_what_is_not_there_does_nothing(store: Store) -> None:

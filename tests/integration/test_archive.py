@@ -14,14 +14,15 @@ import pytest
 from msgspec.structs import replace
 
 from fsm_saga import Engine, Plan, tool
-from fsm_saga.core.records import Record
+from fsm_saga.core.records import Record, ReplyIgnored
+from fsm_saga.core.states import Direction
 from fsm_saga.errors import (
     CommandError,
     CorruptRecordError,
     StoreUnavailableError,
     StoreVersionError,
 )
-from fsm_saga.ports import Head, Store, Term
+from fsm_saga.ports import Append, Head, Store, Term
 from fsm_saga.service.archive import Archive, Finished, file_name, line_of
 from fsm_saga.service.archiving import Archivist, archive_finished
 from fsm_saga.stores.sharding import shard_of
@@ -128,7 +129,7 @@ async def test_a_saga_under_way_stays(tmp_path: Path) -> None:
 async def test_killed_between_the_write_and_the_removal_a_saga_is_written_once(
     tmp_path: Path,
 ) -> None:
-    async def fails(_saga_id: str) -> None:
+    async def fails(_saga_id: str, **_expected: Any) -> None:
         raise StoreUnavailableError("the process ended here", reason="it was told to")
 
     async with open_engine("a", "b") as engine:
@@ -224,6 +225,40 @@ async def test_an_id_that_was_free_again_is_archived_again(tmp_path: Path) -> No
 
     assert names_in(tmp_path) == ["twin", "twin"]
     assert archive.find("twin") == second
+
+
+async def test_what_comes_between_the_write_and_the_removal_is_archived_too(
+    tmp_path: Path,
+) -> None:
+    """A late reply is written down after the end: it must not go with what it came after."""
+    archive = Archive(tmp_path)
+    async with open_engine("late", "other") as engine:
+        before = await finished(engine.store, "late")
+        reply = ReplyIgnored(
+            at=NOW, step=0, direction=Direction.DO, outcome="success", detail="came late"
+        )
+        position = before.head.position
+        head = replace(before.head, position=position + 1)
+        late = Append(saga_id="late", position=position, records=(reply,), head=head)
+        removals: list[str] = []
+
+        async def remove(saga_id: str, **expected: Any) -> None:
+            removals.append(saga_id)
+            if removals == ["late"]:
+                await engine.store.append(late)
+            await engine.store.remove(saga_id, **expected)
+
+        store: Any = Wrapped(engine.store, remove=remove)
+        done = await archive_finished(store, archive, older_than_s=0, now=NOW)
+        assert [head.saga_id for head in done.heads] == ["other"]
+        assert "was not removed" in done.left["late"]
+        assert archive.find("late") == before.records
+        done = await archive_finished(engine.store, archive, older_than_s=0, now=NOW)
+        assert [head.saga_id for head in done.heads] == ["late"]
+        assert await engine.store.heads() == []
+
+    assert archive.find("late") == (*before.records, reply)
+    assert Archive(tmp_path).find("late") == (*before.records, reply)
 
 
 async def test_a_damaged_line_is_told_and_does_not_count_as_written(tmp_path: Path) -> None:

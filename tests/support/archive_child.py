@@ -50,8 +50,8 @@ def dies_at(point: str) -> None:
         sync_folder(directory)
         die()
 
-    async def removed(store: SqliteWriteStore, saga_id: str) -> None:
-        await remove(store, saga_id)
+    async def removed(store: SqliteWriteStore, saga_id: str, **expected: Any) -> None:
+        await remove(store, saga_id, **expected)
         die()
 
     changed: dict[str, tuple[Any, str, Any]] = {

@@ -21,10 +21,12 @@ from fsm_saga.stores.refusals import (
     closed,
     conflict,
     fenced,
+    grown,
     is_text,
     no_command,
     not_final,
     read_only,
+    removed_answer,
 )
 from tests.conformance.samples import append_of, head_of, started
 
@@ -59,6 +61,13 @@ LONE = "\ud800"
             "Saga 'trip-7' was not removed: it is EXECUTING(2), ",
             {"saga_id": "trip-7", "state": "EXECUTING(2)"},
         ),
+        (
+            lambda: grown("trip-7", expected=4, found=6),
+            ConflictError,
+            "Saga 'trip-7' was not removed: its journal is at 6, and it was to be removed as it "
+            "was at 4. ",
+            {"saga_id": "trip-7", "expected": 4, "found": 6},
+        ),
         (lambda: no_command(12), StoreError, "Command 12 was not answered: ", {}),
         (
             lambda: read_only(URL, "Removing saga 'trip-7'"),
@@ -68,7 +77,16 @@ LONE = "\ud800"
         ),
         (lambda: closed(URL), StoreError, f"Store {URL!r} is closed. Nothing was written", {}),
     ],
-    ids=["no saga", "conflict", "fenced", "not final", "no command", "read only", "closed"],
+    ids=[
+        "no saga",
+        "conflict",
+        "fenced",
+        "not final",
+        "grown",
+        "no command",
+        "read only",
+        "closed",
+    ],
 )
 def test_a_refusal_names_what_it_is_about(
     refusal: Callable[[], FsmSagaError],
@@ -132,3 +150,10 @@ def test_a_command_with_half_a_character_is_a_bug_of_ours() -> None:
     for saga_id, kind in ((LONE, "cancel"), ("trip-7", LONE)):
         with pytest.raises(InvariantBrokenError, match="lone surrogate"):
             check_command(Command(saga_id=saga_id, kind=kind, body={}))
+
+
+def test_a_command_that_waits_for_a_removed_saga_is_answered_with_what_became_of_it() -> None:
+    answer = removed_answer("trip-7")
+    assert (answer["ok"], answer["code"]) == (False, "unknown-saga")
+    assert answer["message"].startswith("Saga 'trip-7' was removed from the store, ")
+    assert answer["message"].endswith("nothing of it was changed.")
