@@ -25,7 +25,10 @@ def cancel(
     """Stop a saga and undo what it did.
 
     While another process runs the saga, that one is told. Refused once the saga has ended or has
-    passed its point of no return. Exit codes: 0 accepted, 2 refused, 75 the store failed.
+    passed its point of no return. A saga that is under way is undone later than this is accepted,
+    and may then need a person: its state, printed or in the JSON, says how far it is.
+
+    Exit codes: 0 accepted, 2 refused, 75 the store failed.
     """
     answer = Answer(kind="cancel", by=by, note=note)
     specs = tool_specs(tools)

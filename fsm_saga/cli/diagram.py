@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from fsm_saga.cli.options import (
     ToolSpecs,
     read_certificates,
     tool_specs,
+    typed,
 )
 from fsm_saga.cli.output import print_bytes, print_json, print_line
 from fsm_saga.cli.planning import Planned, planned_of_file
@@ -35,6 +37,7 @@ from fsm_saga.drawing.extract_timeline import timeline_picture
 from fsm_saga.drawing.picture import Picture
 from fsm_saga.drawing.plain import plain_text
 from fsm_saga.drawing.render import PictureFormat, render, write_picture
+from fsm_saga.errors import CommandError
 from fsm_saga.machine.flatten import step_table
 
 STDOUT = "-"
@@ -101,6 +104,7 @@ def diagram(
     elif kind is Kind.STEP:
         picture = step_machine_picture(step_table())
     elif plan is not None:
+        _check_file(plan, store)
         specs = tool_specs(tools)
         planned = planned_of_file(
             plan,
@@ -118,6 +122,21 @@ def diagram(
     elif output != STDOUT:
         print_line(f"Drawn: {output}")
     return 0
+
+
+def _check_file(plan: str, store: str) -> None:
+    """Return if there is such a file; who draws what happened may have typed a saga's id.
+
+    Raises:
+        CommandError: If there is none.
+    """
+    # Unlike a path's own method, this one takes a name of any length or content.
+    if plan != STDOUT and not os.path.exists(plan):
+        saga = typed("diagram", "--saga", plan, store=store)
+        raise CommandError(
+            f"Plan {plan!r} was not read: there is no such file. Nothing was drawn. If it is the "
+            f"id of a saga, `{saga}` draws that."
+        )
 
 
 def _picture_of_program(kind: Kind, planned: Planned) -> Picture:

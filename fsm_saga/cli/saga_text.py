@@ -99,7 +99,9 @@ def step_label(step_id: int | str, name: str, columns: tuple[int, int]) -> str:
 
 def _step_lines(step: StepView, columns: tuple[int, int]) -> Iterator[list[Part]]:
     sent = counted(step.attempts, "attempt") if step.attempts else ""
-    about = f"{step_label(step.step_id, step.name, columns)}  {shorten(step.tool, TOOL_COLUMNS)}"
+    about = step_label(step.step_id, step.name, columns)
+    if step.name != step.tool:  # a step without a name goes by its tool's
+        about = f"{about}  {shorten(step.tool, TOOL_COLUMNS)}"
     yield ["  ", *status_parts(step.status), f"  {about}  {sent}".rstrip()]
     if step.output is not None:
         yield ["      output  ", value_text(step.output)]

@@ -20,6 +20,16 @@ def test_a_plan_is_drawn_without_its_tools(desk: Desk) -> None:
     assert "take a" in desk.type("diagram", desk.plan("a", "b"), "--open-ended").out
 
 
+@pytest.mark.parametrize("name", ["trip", "a b", "x" * 5_000, "nul\x00"])
+def test_whoever_names_no_file_is_told_how_a_saga_is_drawn(desk: Desk, name: str) -> None:
+    ended = desk.on_store("diagram", name)
+    shown = "'a b'" if name == "a b" else name.replace("\x00", "")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "there is no such file" in ended.err
+    assert f"fsm-saga diagram --saga {shown}" in ended.err
+
+
 @pytest.mark.parametrize("kind", ["dag", "machine", "step", "timeline"])
 def test_a_saga_is_drawn_in_every_kind_without_tools(desk: Desk, kind: str) -> None:
     desk.run("a", "nothing")

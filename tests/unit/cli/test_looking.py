@@ -44,6 +44,22 @@ def test_the_heads_of_list_say_what_show_says(desk: Desk) -> None:
     assert {name: shown[name] for name in head} == head
 
 
+def test_a_step_without_a_name_is_shown_by_its_tool_once(desk: Desk) -> None:
+    rollback = {"rollback": {"tool": "give_back", "params": {"id": "1"}}}
+    steps = [
+        {"step_id": 1, "tool": "take", "params": {"what": "a"}} | rollback,
+        {"step_id": 2, "name": "b", "tool": "take", "params": {"what": "b"}} | rollback,
+    ]
+    plan = desk.write("plan.json", {"task_id": "trip", "steps": steps})
+    assert desk.on_store("run", plan, has_tools=True).code == 0
+    lines = [line for line in desk.on_store("show", "trip").out.splitlines() if "SUCC" in line]
+
+    assert [line.split()[2:] for line in lines] == [
+        ["1", "take", "1", "attempt"],
+        ["2", "b", "take", "1", "attempt"],
+    ]
+
+
 def test_what_a_planner_wrote_is_text_on_the_terminal(desk: Desk) -> None:
     step = {"step_id": 1, "name": "[red]x[/red]", "tool": "take", "params": {"what": "nothing"}}
     rollback = {"rollback": {"tool": "give_back", "params": {"id": "1"}}}
