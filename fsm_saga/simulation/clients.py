@@ -149,11 +149,12 @@ class Client:
 
     async def _ask(self, work: Callable[[Engine], Awaitable[Any]], draw: Draw) -> Any:
         """Have one of the nodes that believe to lead do something; None if nothing is heard."""
-        leading = [node for node in self._nodes if node.engine is not None]
+        saga_id = self.saga_id
+        leading = [node for node in self._nodes if node.engine_of(saga_id) is not None]
         if not leading:
             return None
         loop = self._world.loop
-        answer = pick(leading, draw[7]).ask(work)
+        answer = pick(leading, draw[7]).ask(work, saga_id=saga_id)
         expiry = loop.call_world(PATIENCE_S, _give_up, answer)
         found = await answer
         expiry.cancel()

@@ -62,6 +62,13 @@ RATES: Mapping[str, float] = {
     "outage": 0.06,
     "clock-skew": 0.50,
     "clock-jump": 0.10,
+    # The members of a cluster.
+    "cut-requests": 0.10,
+    "cut-replies": 0.10,
+    "leaves": 0.30,
+    "joins-late": 0.25,
+    "member-lost": 0.20,
+    "engine-fails": 0.25,
     # People, who are faults to a saga that would have gone its way.
     "cancel": 0.20,
     "denied": 0.15,

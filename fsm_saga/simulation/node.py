@@ -127,6 +127,8 @@ class Node:
         self.process: Process | None = None
         self.store_cut_until = 0.0
         self.tools_cut_until = 0.0
+        self.requests_cut_until = 0.0
+        self.replies_cut_until = 0.0
         self.is_left_dead = False
         self.runner_of: Callable[[Node, int], NodeRunner] = SimRunner
         self.watch_s = WATCH_S
@@ -139,15 +141,33 @@ class Node:
         """True while there is a process that is not paused."""
         return self.process is not None and self.process.condition is Condition.RUNNING
 
+    @property
+    def is_mute(self) -> bool:
+        """True while nothing that it asks reaches the store."""
+        return self.world.loop.time() < max(self.store_cut_until, self.requests_cut_until)
+
+    @property
+    def is_deaf(self) -> bool:
+        """True while nothing that the store says reaches it."""
+        return self.world.loop.time() < max(self.store_cut_until, self.replies_cut_until)
+
+    def engine_of(self, saga_id: str) -> Engine | None:
+        """Return the engine that would serve this saga here, or None."""
+        return self.engine
+
     def start(self, election: Election) -> None:
         """Start a process."""
         self._election = election
+        self._begin().spawn(self._live(election))
+
+    def _begin(self) -> Process:
+        """Return a new process, in which nothing runs yet."""
         self._lives += 1
         process = Process(f"{self.name}.{self._lives}", self.world.loop)
         process.on_failure = self._failed
         self.process = process
         self.world.note(self.name, "started")
-        process.spawn(self._live(election))
+        return process
 
     def _failed(self, error: BaseException) -> None:
         self.world.broken("TOTAL", f"a task of {self.name} failed: {error!r}")
@@ -245,6 +265,7 @@ class Node:
         """Put everything right that is wrong with the node."""
         self.clock_offset_s = 0.0
         self.store_cut_until = self.tools_cut_until = 0.0
+        self.requests_cut_until = self.replies_cut_until = 0.0
         self._crashes_left = 0
         if self.process is not None and self.process.condition is Condition.PAUSED:
             self._go_on(self.process)
@@ -306,13 +327,15 @@ class Node:
             self.pause(between(0.1, 4.0, length) * LEASE_TTL_S)
             await asyncio.sleep(0)
 
-    def ask(self, work: Callable[[Engine], Awaitable[Any]]) -> asyncio.Future[Any]:
-        """Have the node's engine do something for a client.
+    def ask(
+        self, work: Callable[[Engine], Awaitable[Any]], *, saga_id: str = ""
+    ) -> asyncio.Future[Any]:
+        """Have the node's engine for this saga do something for a client.
 
         The future stays open for ever if the process dies, as a connection that hangs does.
         """
         answer: asyncio.Future[Any] = self.world.loop.create_future()
-        engine, process = self.engine, self.process
+        engine, process = self.engine_of(saga_id), self.process
         if engine is None or process is None:
             return answer
 

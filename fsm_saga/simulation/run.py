@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fsm_saga.simulation.chance import Draw
 from fsm_saga.simulation.clients import Client
 from fsm_saga.simulation.election import LeaseElection
 from fsm_saga.simulation.judge import bound_s, judge_end
@@ -70,19 +72,22 @@ class Run:
         else:
             world = self.world = World(seed, only=only, without=scene.without)
             self.tools = ToolWorld(world, scene.catalogue, scene.outputs)
-        self.watch = Watch(world, self.tools)
-        self.tools.watcher = self.watch
+        self._set_up(world.chance.draw("setup"))
+        self.watch.on_change.append(self._tell_client)
+
+    def _set_up(self, draw: Draw) -> None:
+        """Put the machines, the store and those who use them there."""
+        world = self.world
+        self.watch = self.tools.watcher = Watch(world, self.tools)
         self.storage = Storage(world.loop, self.watch)
-        draw = world.chance.draw("setup")
         count = 1 + (draw[0] > 0.3) + (draw[0] > 0.75)
-        self.nodes = [
+        self.nodes: Sequence[Node] = [
             Node(f"n{index}", world, self.storage, self.tools, self.watch) for index in range(count)
         ]
         self.trouble = Trouble(world, self.storage, self.nodes, self.watch)
         self.clients = self._clients(draw)
-        self.watch.on_change.append(self._tell_client)
 
-    def _clients(self, draw: tuple[float, ...]) -> dict[str, Client]:
+    def _clients(self, draw: Draw) -> dict[str, Client]:
         world = self.world
         if self.scene is not None:
             return {self.scene.saga_id: self._client(self.scene.saga_id, self.scene.sketch)}
@@ -128,18 +133,7 @@ class Run:
     def run(self) -> Verdict:
         """Run the seed to its verdict."""
         world, loop = self.world, self.world.loop
-        election = LeaseElection(self.storage)
-        for node in self.nodes:
-            node.start(election)
-        for client in self.clients.values():
-            task = world.spawn(client.live())
-            task.add_done_callback(_raise_failure)
-        self.trouble.plan()
-        if any(node.clock_offset_s for node in self.nodes):
-            self.tools.clocks_differ_s = 2 * SKEW_S
-        heal_at_s = HEAL_AT_S if self.scene is None else self.scene.heal_at_s
-        loop.run_while(self._is_open, until=heal_at_s)
-        self.trouble.heal(self.tools, election)
+        self._go_wrong()
         end = loop.time() + self._bound_s()
         if not loop.run_while(self._is_moving, until=end):
             self._judge_liveness()
@@ -150,12 +144,31 @@ class Run:
             seed=world.seed,
             violations=tuple(world.violations),
             faults=world.faults.happened,
-            counts=world.counts,
+            counts=Counter(world.counts),
             trace=tuple(world.trace),
             trace_hash=world.trace_hash(),
             virtual_s=loop.time(),
             watch=self.watch,
         )
+
+    def _go_wrong(self) -> None:
+        """Let everything run, and go wrong for a while, and heal it."""
+        election = LeaseElection(self.storage)
+        for node in self.nodes:
+            node.start(election)
+        self._begin()
+        heal_at_s = HEAL_AT_S if self.scene is None else self.scene.heal_at_s
+        self.world.loop.run_while(self._is_open, until=heal_at_s)
+        self.trouble.heal(self.tools, election)
+
+    def _begin(self) -> None:
+        """Let the clients come, and plan what will go wrong."""
+        for client in self.clients.values():
+            task = self.world.spawn(client.live())
+            task.add_done_callback(_raise_failure)
+        self.trouble.plan()
+        if any(node.clock_offset_s for node in self.nodes):
+            self.tools.clocks_differ_s = 2 * SKEW_S
 
     def _bound_s(self) -> float:
         watched = self.watch.sagas.values()

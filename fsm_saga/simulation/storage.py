@@ -110,8 +110,7 @@ class Storage:
         journal.entries.append((append.position, body))
         journal.length += len(append.records)
         journal.head = append.head
-        leader = None if self.lease is None else self.lease.epoch
-        self._watcher.accepted(epoch, leader, append, body)
+        self._watcher.accepted(epoch, self.leader_of(append.saga_id), append, body)
         return None
 
     def load(self, saga_id: str) -> tuple[Record, ...] | None:
@@ -156,9 +155,9 @@ class Storage:
 
     def answer(self, epoch: int, number: int, answer: Mapping[str, Any]) -> FsmSagaError | None:
         """Record an answer, or return why not."""
-        if not leads(self, epoch):
-            return fenced(URL, epoch=epoch, leader=self.epoch)
         command = self.commands.get(number)
+        if self.leader_of("" if command is None else command.saga_id) != epoch:
+            return fenced(URL, epoch=epoch, leader=self.epoch)
         if command is None:
             return no_command(number)
         if command.answer is None:
@@ -166,6 +165,14 @@ class Storage:
         return None
 
     # Leadership.
+
+    def leader_of(self, saga_id: str) -> int | None:
+        """Return the epoch of whoever may write this saga now, or None."""
+        return None if self.lease is None else self.lease.epoch
+
+    def is_led_in(self, epoch: int) -> bool:
+        """Return whether whoever got this epoch leads now."""
+        return self.lease is not None and self.lease.epoch == epoch
 
     def take_lease(self, holder: Process) -> int | None:
         """Make the process the leader if nobody is, and return its epoch.
@@ -225,7 +232,7 @@ class Storage:
 
 def leads(storage: Storage, epoch: int) -> bool:
     """Return whether the writer of ``epoch`` is the leader now: the key is there and is its."""
-    return storage.lease is not None and storage.lease.epoch == epoch
+    return storage.is_led_in(epoch)
 
 
 def stands_at(append: Append, journal: Journal | None) -> bool:
@@ -237,7 +244,7 @@ def refusal_of(
     storage: Storage, epoch: int, append: Append, journal: Journal | None
 ) -> FsmSagaError | None:
     """Return why a write is refused: a writer that does not lead, a journal that has moved."""
-    if not leads(storage, epoch):
+    if storage.leader_of(append.saga_id) != epoch:
         return fenced(URL, epoch=epoch, leader=storage.epoch)
     if not stands_at(append, journal):
         found = None if journal is None else journal.length

@@ -108,15 +108,23 @@ class Trouble:
 
     def heal(self, tools: ToolWorld, election: LeaseElection) -> None:
         """Let nothing new go wrong, and put right what is; a minority may stay dead."""
+        self._calm()
+        if all(node.is_left_dead for node in self._nodes):
+            self._nodes[0].start(election)
+        release(tools)
+
+    def _calm(self) -> None:
         world = self._world
         world.note("faults", "end")
         world.faults.end()
         self._storage.is_closed_until = 0.0
         for node in self._nodes:
             node.revive()
-        if all(node.is_left_dead for node in self._nodes):
-            self._nodes[0].start(election)
-        held, tools.held = tools.held, {}
-        for releases in held.values():
-            for release in releases:
-                release()
+
+
+def release(tools: ToolWorld) -> None:
+    """Let everything arrive that was held back."""
+    held, tools.held = tools.held, {}
+    for releases in held.values():
+        for let_go in releases:
+            let_go()

@@ -273,10 +273,10 @@ class Watch:
 
     def crashed(self, node: Node) -> None:
         """Count what was in flight when a coordinator was killed."""
-        if node.engine is None:
-            return
         counts = self._world.counts
         for saga_id, watched in self.sagas.items():
+            if node.engine_of(saga_id) is None:
+                continue
             for index, step in enumerate(watched.saga.steps):
                 is_undo = step.status is StepStatus.COMPENSATING and step.undo is not None
                 if not is_undo and step.status is not StepStatus.RUNNING:
