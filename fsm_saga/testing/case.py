@@ -198,21 +198,16 @@ class SagaTest:
 
         At each call it is killed twice: before the call has left, and after the tool acted and
         before anybody heard of it. All these runs must end alike, in outcome and in what is left.
+        A script with ``times`` counts a call that is sent again once, and does the same to it.
 
         Raises:
             AssertionError: If one ends otherwise, with its story.
-            CommandError: If a tool was told what to make of a number of calls: a call that is
-                sent again would count twice.
         """
-        if any(each.times is not None for fake in self._fakes.values() for each in fake.script):
-            raise CommandError(
-                "survives_crashes() sends calls again, so a script with times= would mean another "
-                "run each time. Say rejects(), hangs() or answers_badly() without it."
-            )
-        first = self.run()
+        self._playing = self._one_run(is_by_attempt=True)
+        first = _alone(self._playing.run)
         for number, call in enumerate(first.calls):
             for is_before in (True, False):
-                playing = self._one_run(crash_at=(number, is_before))
+                playing = self._one_run(crash_at=(number, is_before), is_by_attempt=True)
                 end = _alone(playing.run)
                 if _same_for_the_world(first) != _same_for_the_world(end):
                     when = "before it left" if is_before else "once the tool had acted"
@@ -223,7 +218,9 @@ class SagaTest:
                     )
         return first
 
-    def _one_run(self, *, crash_at: tuple[int, bool] | None = None) -> Playing:
+    def _one_run(
+        self, *, crash_at: tuple[int, bool] | None = None, is_by_attempt: bool = False
+    ) -> Playing:
         cast = self._known()
         later_s = sum(
             (1 if each.times is None else each.times) * each.seconds
@@ -233,7 +230,7 @@ class SagaTest:
         waits_s = sum(decision.after_s + (decision.at_s or 0.0) for decision in self._decisions)
         return Playing(
             cast,
-            Scripts(self._fakes),
+            Scripts(self._fakes, is_by_attempt=is_by_attempt),
             self._real,
             decisions=list(self._decisions),
             extra_s=EXTRA_S + later_s + waits_s,
@@ -253,12 +250,17 @@ class SagaTest:
             jobs: Over how many processes they are spread; what is found is the same.
 
         Raises:
-            CommandError: If ``seeds`` or ``jobs`` is below 1, or ``first`` below 0.
+            CommandError: If ``seeds`` or ``jobs`` is below 1, or ``first`` below 0, or if it is an
+                agent that is tested: its calls are not known before.
             AssertionError: If in some run a rule was broken; with the faults that it takes.
         """
         cast = self._known()
         if not isinstance(cast, PlanCast):
-            raise CommandError("Only a plan can be simulated: what an agent does is not known.")
+            raise CommandError(
+                "simulate() was not run: it makes up faults for the calls of a plan, and which "
+                "calls an agent makes is not known before. survives_crashes() kills it at each of "
+                "its calls, and saga.tool(...) names other faults."
+            )
         scene = cast.scene
         if min(seeds, jobs, first + 1) < 1:
             raise CommandError(

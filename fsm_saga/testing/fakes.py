@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,17 +124,46 @@ class FakeTool:
         return self
 
 
-class Scripts:
-    """What is left of all scripts in one run."""
+# What kills the coordinator does so once: the same call, sent again, finds the next deed.
+_DEADLY = frozenset({Deed.CRASHES, Deed.CRASHES_BEFORE})
 
-    def __init__(self, fakes: dict[tuple[str, str | None], FakeTool]) -> None:
+
+class Scripts:
+    """What is left of all scripts in one run.
+
+    Args:
+        fakes: Who has a script, by tool and step.
+        is_by_attempt: A call that is sent again because its sender died counts once, and what
+            happened to it happens to it again. Otherwise each message counts.
+    """
+
+    def __init__(
+        self, fakes: dict[tuple[str, str | None], FakeTool], *, is_by_attempt: bool = False
+    ) -> None:
         self._fakes = fakes
         self._left = {
             key: [(each, each.times) for each in fake.script] for key, fake in fakes.items()
         }
+        self._drawn: dict[Hashable, Scripted | None] | None = {} if is_by_attempt else None
 
-    def next(self, tool: str, step: str) -> Scripted | None:
-        """Return what happens to this call of the tool, and count it; None if it works."""
+    def next(self, tool: str, step: str, *, attempt: Hashable) -> Scripted | None:
+        """Return what happens to this call of the tool, and count it; None if it works.
+
+        Args:
+            tool: The tool.
+            step: The step_id.
+            attempt: What this attempt of this call alone has, however often it is sent.
+        """
+        if self._drawn is None:
+            return self._draw(tool, step)
+        if attempt in self._drawn:
+            return self._drawn[attempt]
+        found = self._draw(tool, step)
+        if found is None or found.deed not in _DEADLY:
+            self._drawn[attempt] = found
+        return found
+
+    def _draw(self, tool: str, step: str) -> Scripted | None:
         for key in ((tool, step), (tool, None)):
             left = self._left.get(key)
             while left:

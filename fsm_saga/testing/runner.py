@@ -117,7 +117,8 @@ class ScriptedRunner:
         if self._played.crash_at == (number, True):
             await self._die()
         is_deadly = self._played.crash_at == (number, False)
-        scripted = self._played.scripts.next(request.tool, step)
+        attempt = (request.req_id, request.direction, request.attempt)
+        scripted = self._played.scripts.next(request.tool, step, attempt=attempt)
         deed = None if scripted is None else scripted.deed
         if deed is Deed.CRASHES_BEFORE:
             await self._die()

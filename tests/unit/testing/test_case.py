@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from fsm_saga.errors import CommandError, PlanError, ToolsError
 from fsm_saga.plan.model import Plan
 from fsm_saga.simulation.tools import ToolWorld
-from fsm_saga.testing import SagaTest
+from fsm_saga.testing import FakeTool, SagaTest
 from fsm_saga.tools.python import Tool, tool
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -43,6 +44,11 @@ def make_tool(name: str) -> Tool[..., Any]:
 
 @tool
 def count(n: int) -> None:
+    raise AssertionError("a test calls no real tool")
+
+
+@tool
+def take_back(id: str) -> None:
     raise AssertionError("a test calls no real tool")
 
 
@@ -419,8 +425,62 @@ def test_a_tool_that_does_not_dedupe_does_not_survive_a_crash(saga: SagaTest) ->
         saga.survives_crashes()
 
 
-def test_scripts_of_so_many_calls_are_no_measure_for_crashes(saga: SagaTest) -> None:
-    saga.plan(TWO).tool("fly").loses_reply()
+PATIENT = {"attempts": 3, "delay_s": 1}
 
-    with pytest.raises(CommandError, match="sends calls again"):
+
+@pytest.mark.parametrize(
+    ("name", "deed", "ends"),
+    [
+        ("fly", lambda fake: fake.loses_reply(), "DONE committed"),
+        ("sleep", lambda fake: fake.loses_request().loses_reply(), "DONE committed"),
+        ("sleep", lambda fake: fake.rejects("busy", times=2), "DONE committed"),
+        ("sleep", lambda fake: fake.fails(times=2), "DONE committed"),
+        ("sleep", lambda fake: fake.fails(times=3), "NEEDS_HUMAN unknown"),
+        ("sleep", lambda fake: fake.hangs(times=2), "DONE committed"),
+        ("sleep", lambda fake: fake.hangs(times=3), "NEEDS_HUMAN unknown"),
+        ("sleep", lambda fake: fake.fails().hangs(times=2), "NEEDS_HUMAN unknown"),
+        ("fly", lambda fake: fake.late_by(100), "DONE committed"),
+        ("fly", lambda fake: fake.arrives_twice(), "DONE committed"),
+        ("sleep", lambda fake: fake.answers_badly(times=1), "NEEDS_HUMAN unknown"),
+        ("sleep", lambda fake: fake.crashes(2), "DONE committed"),
+        ("sleep", lambda fake: fake.fails().crashes(before=True).fails(), "DONE committed"),
+    ],
+)
+def test_a_script_of_so_many_calls_means_the_same_after_a_crash(
+    saga: SagaTest, name: str, deed: Callable[[FakeTool], FakeTool], ends: str
+) -> None:
+    """A call that is sent again, since its sender died, is the same call.
+
+    The tools forget refusals: it is the script that has to remember them.
+    """
+    forgetful(saga)
+    deed(saga.tool(name))
+
+    assert saga.survives_crashes() == ends
+
+
+def test_a_refusal_that_a_tool_forgets_does_not_survive_a_crash(saga: SagaTest) -> None:
+    forgetful(saga)
+    saga.tool("sleep").rejects("busy", times=3)
+
+    with pytest.raises(AssertionError, match="refused, but an earlier copy may take effect"):
         saga.survives_crashes()
+
+
+def forgetful(saga: SagaTest) -> None:
+    """Say a plan of two steps that are tried three times, on tools that forget refusals."""
+    acts = {each: make_tool(each).function for each in ("fly", "sleep")}
+    undoes = dict.fromkeys(("unfly", "unsleep"), take_back.function)
+    tools = [tool(name=each, sticky_failures=False)(act) for each, act in (acts | undoes).items()]
+    saga.plan(plan(step("a", "fly", retry=PATIENT), step("b", "sleep", retry=PATIENT)), tools=tools)
+    for each in ("fly", "sleep"):
+        saga.tool(each).returns({"id": each})
+
+
+def test_a_call_that_is_repeated_without_a_crash_counts_again(saga: SagaTest) -> None:
+    saga.plan(plan(step("a", "fly", retry=PATIENT)))
+    saga.tool("fly").loses_reply(times=2)
+    end = saga.survives_crashes()
+
+    assert [call.answer for call in end.calls] == ["unknown", "unknown", "ok"]
+    assert str(end) == str(saga.run())
