@@ -177,7 +177,8 @@ class EtcdSeat:
 
     def store(self, *terms: Term) -> Store:
         """See ``Seat.store``."""
-        return EtcdStore(self._link, {term.shard: term.epoch for term in terms})
+        led = {term.shard: term.epoch for term in terms}
+        return EtcdStore(self._link, led, lease=self._session.lease_id)
 
     async def resign(self, term: Term) -> None:
         """See ``Seat.resign``."""
@@ -200,7 +201,9 @@ class EtcdSeat:
 
     async def _watch(self) -> None:
         """Take note of every change of members and leaders: a hint, however it may fail."""
-        key, end = interval(self._link.layout.cluster)
+        # Leaders and members, and nothing of what else hangs on a lease.
+        layout = self._link.layout
+        key, end = layout.leaders, interval(layout.members)[1]
         while True:
             try:
                 async with Watch(

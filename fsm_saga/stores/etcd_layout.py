@@ -6,6 +6,7 @@ keys of another.
     meta                          what made the store: format, schema, number of shards
     cluster/members/<member>      a coordinator; goes with its lease
     cluster/leaders/<shard>       who leads a shard; its create revision is the epoch; leased too
+    cluster/removals/<shard>/<epoch>/<mark>   written with each removal of a saga; leased too
     journal/<saga>/<end>          one append, records and head, named by the position after it
     journal-parts/<saga>/<end>/.. the pieces of an append too large for one value
     index/<saga>                  that there is such a saga; the order of creation is that of sagas
@@ -27,6 +28,8 @@ from fsm_saga.etcd.data import prefix_end
 END_DIGITS = 10
 NUMBER_DIGITS = 20
 SHARD_DIGITS = 4
+REMOVAL_MARKS = 64
+"""Marks of a term that sagas share: few keys, and seldom two that are in each other's way."""
 _CRC_DIGITS = 8
 
 
@@ -40,6 +43,7 @@ class Layout:
         self.cluster = self.root + b"cluster/"
         self.members = self.cluster + b"members/"
         self.leaders = self.cluster + b"leaders/"
+        self.removals = self.cluster + b"removals/"
         self.all_live = self.root + b"live/"
         self.all_done = self.root + b"done/"
         self.all_pending = self.root + b"pending/"
@@ -52,6 +56,11 @@ class Layout:
     def leader(self, shard: int) -> bytes:
         """The key of a shard's leader."""
         return self.leaders + _shard(shard)
+
+    def removal(self, shard: int, epoch: int, saga_id: str) -> bytes:
+        """The key that each removal of a saga like this one in this term writes."""
+        mark = crc32(saga_id.encode()) % REMOVAL_MARKS
+        return b"%s%s/%d/%02d" % (self.removals, _shard(shard), epoch, mark)
 
     def journal(self, saga_id: str) -> bytes:
         """The prefix of a saga's journal."""

@@ -13,6 +13,7 @@ from fsm_saga.etcd.errors import (
     CompactedError,
     EtcdError,
     EtcdUnavailableError,
+    LeaseNotFoundError,
     NoSpaceError,
     NotSentError,
     OverloadedError,
@@ -30,6 +31,10 @@ VALUE_BYTES_MAX = 1024 * 1024
 WATCH_AGAIN_S = 1.0
 READ_S = 5.0
 READ_AGAIN_S = 0.05
+ANSWER_KEPT_S = 86_400
+"""How long there is an answer about a saga that is not there."""
+ANSWER_LEASE_S = 600.0
+"""How long one lease is used for further answers."""
 LOOK_AGAIN_S = 5.0
 """A watch is a hint: what it failed to tell is found this late at most."""
 
@@ -74,6 +79,8 @@ class EtcdLink:
         self._marks_seen = dict.fromkeys(range(shards), 0)
         self._looked_at: dict[int, float] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._removals: dict[bytes, int] = {}
+        self._answer_lease = (0, 0.0)
 
     async def read(self, request: Range) -> RangeResult:
         """Read keys.
@@ -115,6 +122,7 @@ class EtcdLink:
         try:
             return await self._batcher.submit(request)
         except EtcdError as error:
+            self._forget_lease(error)
             raise self.failed("writing", error) from error
 
     async def write_alone(self, request: Txn) -> TxnResult:
@@ -127,6 +135,7 @@ class EtcdLink:
         try:
             return await self.transport.txn(request)
         except EtcdError as error:
+            self._forget_lease(error)
             raise self.failed("writing", error) from error
 
     def failed(self, doing: str, error: EtcdError) -> StoreError:
@@ -146,6 +155,35 @@ class EtcdLink:
                 reason=error.message,
             )
         return StoreError(f"Store {self.url!r} refused while {doing}: {error.message}")
+
+    # --- what goes by itself --------------------------------------------------------------------
+
+    def removal_seen(self, mark: bytes) -> int:
+        """Return the revision of the last removal under this mark that is known here, or 0."""
+        return self._removals.get(mark, 0)
+
+    def note_removal(self, mark: bytes, revision: int) -> None:
+        """Take note of a removal; an answer that comes late takes nothing back."""
+        self._removals[mark] = max(revision, self.removal_seen(mark))
+
+    async def answer_lease(self) -> int:
+        """Return the lease for answers that no saga takes along; many answers share one.
+
+        Raises:
+            StoreError: Etcd gave none.
+        """
+        lease_id, ends_at = self._answer_lease
+        if _now() >= ends_at:
+            try:
+                lease_id = (await self.transport.grant_lease(ANSWER_KEPT_S)).lease_id
+            except EtcdError as error:
+                raise self.failed("asking for a lease", error) from error
+            self._answer_lease = lease_id, _now() + ANSWER_LEASE_S
+        return lease_id
+
+    def _forget_lease(self, error: EtcdError) -> None:
+        if isinstance(error, LeaseNotFoundError):
+            self._answer_lease = (0, 0.0)
 
     # --- commands that came in ------------------------------------------------------------------
 
