@@ -6,7 +6,7 @@ both try for a shard; the store lets one of them lead it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from fsm_saga.ports import Roster
 
@@ -15,7 +15,8 @@ def assignment(roster: Roster, *, shards: int) -> dict[int, str]:
     """Return the member that ought to lead each shard; empty if no member can lead.
 
     The members' numbers of shards differ by one at most, and no more shards change hands than
-    that takes.
+    that takes. A shard that a member avoids goes to one that does not, even if the numbers are
+    less even then; if everybody avoids it, nobody's wish counts.
 
     Example:
         >>> from fsm_saga.ports import Leader, Member, Roster
@@ -24,17 +25,26 @@ def assignment(roster: Roster, *, shards: int) -> dict[int, str]:
         >>> assignment(Roster(members=members, leaders=leaders), shards=4)
         {0: 'a', 1: 'a', 2: 'b', 3: 'b'}
     """
-    able = sorted(i for i, member in roster.members.items() if _can_lead(roster, i))
+    able = sorted(i for i in roster.members if _can_lead(roster, i))
     if not able:
         return {}
-    led = {member_id: _led_by(roster, member_id, shards) for member_id in able}
-    quota = _quotas(led, shards)
-    wanted = {shard: i for i in able for shard in led[i][: quota[i]]}
-    free = iter(_free(wanted, shards))
-    for member_id in able:
-        for _ in range(quota[member_id] - len(led[member_id][: quota[member_id]])):
-            wanted[next(free)] = member_id
-    return dict(sorted(wanted.items()))
+    takers = _takers(roster, able, shards)
+    led: dict[str, list[int]] = {member_id: [] for member_id in able}
+    free = []
+    for shard in range(shards):
+        leader = roster.leaders.get(shard)
+        if leader is not None and leader.member_id in takers[shard]:
+            led[leader.member_id].append(shard)
+        else:
+            free.append(shard)
+    # Who has the least choice chooses first.
+    for shard in sorted(free, key=lambda shard: (len(takers[shard]), shard)):
+        led[min(takers[shard], key=lambda i: (len(led[i]), i))].append(shard)
+    while (move := _fairer(led, takers)) is not None:
+        shard, giver, taker = move
+        led[giver].remove(shard)
+        led[taker].append(shard)
+    return dict(sorted((shard, i) for i in able for shard in led[i]))
 
 
 def _can_lead(roster: Roster, member_id: str) -> bool:
@@ -42,20 +52,26 @@ def _can_lead(roster: Roster, member_id: str) -> bool:
     return member.is_ready and not member.is_leaving
 
 
-def _led_by(roster: Roster, member_id: str, shards: int) -> list[int]:
-    return sorted(
-        shard
-        for shard, leader in roster.leaders.items()
-        if leader.member_id == member_id and shard < shards
-    )
+def _takers(roster: Roster, able: Sequence[str], shards: int) -> Sequence[Collection[str]]:
+    """Return who may lead each shard, in the order of the ids."""
+    avoids = {i: frozenset(roster.members[i].avoids) for i in able}
+    avoided = frozenset[int]().union(*avoids.values())
+    return [
+        (shard in avoided and [i for i in able if shard not in avoids[i]]) or able
+        for shard in range(shards)
+    ]
 
 
-def _quotas(led: Mapping[str, Collection[int]], shards: int) -> dict[str, int]:
-    """Return how many shards each member gets; the odd ones go to those who lead most."""
-    each, odd = divmod(shards, len(led))
-    by_load = sorted(led, key=lambda member_id: (-len(led[member_id]), member_id))
-    return {member_id: each + (place < odd) for place, member_id in enumerate(by_load)}
-
-
-def _free(taken: Collection[int], shards: int) -> list[int]:
-    return [shard for shard in range(shards) if shard not in taken]
+def _fairer(
+    led: Mapping[str, Sequence[int]], takers: Sequence[Collection[str]]
+) -> tuple[int, str, str] | None:
+    """Return a shard, who leads it and who ought to, or None if no move makes it fairer."""
+    by_load = sorted(led, key=lambda i: (len(led[i]), i))
+    for giver in reversed(by_load):
+        for taker in by_load:
+            if len(led[giver]) - len(led[taker]) <= 1:
+                break
+            movable = [shard for shard in led[giver] if taker in takers[shard]]
+            if movable:
+                return max(movable), giver, taker
+    return None

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from fsm_saga.cluster.assignment import assignment
+from fsm_saga.cluster.setbacks import Setbacks
 from fsm_saga.errors import FsmSagaError, StoreError
 from fsm_saga.ports import ClusterStore, Member, Roster, Seat, Store, Term
 from fsm_saga.service.engine import Engine
@@ -29,10 +31,11 @@ ANNOUNCE_S = 5.0
 REJOIN_S = 0.5
 TELL_AGAIN_S = 60.0
 """Between two lines of the log that say the same of a store that refuses."""
-RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits before a shard is led again whose engine has stopped, time after time."""
-STEADY_S = 30.0
-"""An engine that has run so long did not stop for what its forerunner stopped for."""
+RELEASE_S = 5.0
+"""How long an engine may take to stop. Then its shard is given up all the same: what it still
+writes is refused, and a tool that does not let itself be cancelled keeps nobody from the shard."""
+CAMPAIGNS_MAX = 16
+"""Campaigns that are under way at a time."""
 
 EngineOver = Callable[[Store], AbstractAsyncContextManager[Engine]]
 Attach = Callable[[Term, Engine], None]
@@ -48,6 +51,8 @@ class Led:
         self.engine: Engine | None = None
         self.is_ending = False
         """True once its engine has been left: the term is being given up."""
+        self.is_told = False
+        """True once its engine was told to stop."""
         self.task: asyncio.Task[None] | None = None
 
 
@@ -85,9 +90,7 @@ class Node:
         self._ttl_s = ttl_s
         self._stopping = asyncio.Event()
         self._seat: Seat | None = None
-        self._failures: dict[int, int] = {}
-        self._not_before: dict[int, float] = {}
-        self._stopped: dict[int, str] = {}
+        self._setbacks = Setbacks()
         self._is_standing_by = False
         self._trouble = ""
         self._told_at: dict[str, float] = {}
@@ -116,10 +119,11 @@ class Node:
             found.append("it is no member of the cluster")
         if self._trouble:
             found.append(self._trouble)
-        for shard, why in sorted(self._stopped.items()):
+        stopped = self._setbacks.stopped
+        for shard, why in sorted(stopped.items()):
             found.append(f"shard {shard} stopped: {why}")
         for shard, led in sorted(self.led.items()):
-            if led.engine is None and not led.is_ending and shard not in self._stopped:
+            if led.engine is None and not led.is_ending and shard not in stopped:
                 found.append(f"shard {shard}: its sagas are being taken up")
         return tuple(found)
 
@@ -206,7 +210,7 @@ class Node:
                 await seat.announce(replace(self.member, is_leaving=True))
         except StoreError as error:
             logger.info("the others were not told of the leaving: %s", error)
-        await self._release(tuple(self.led))
+        await self._release(seat, tuple(self.led))
         try:
             await seat.leave()
         except StoreError as error:
@@ -223,30 +227,75 @@ class Node:
             self._tell_all_is_well()
 
     async def _look(self, seat: Seat) -> None:
-        """Bring what is led in line with the roster."""
-        roster = await seat.roster()
+        """Bring what is led in line with the roster.
+
+        What the store refuses for one shard keeps no other from being led.
+
+        Raises:
+            StoreError: The first of what the store refused, when all the rest is done.
+        """
+        failed: list[StoreError] = []
+        now = asyncio.get_running_loop().time()
+        # First, since what this member avoids counts when the shards are shared out.
+        await _kept(self._announce(seat, now), failed)
+        roster = await self._roster(seat, failed)
         mine = {
             shard
             for shard, member_id in assignment(roster, shards=self._cluster.shards).items()
             if member_id == seat.member_id
         }
-        for shard in self._stopped.keys() - mine:
-            del self._stopped[shard]
-        await self._release(self._to_release(seat, roster, mine))
+        self._setbacks.leave_to_others(self._setbacks.stopped.keys() - mine)
+        await self._release(seat, self._to_release(seat, roster, mine))
         for held in roster.leaders.values():
             if held.member_id == seat.member_id and held.shard not in mine | self.led.keys():
                 # Won by a campaign whose answer was lost, for a shard that is another's by now.
-                await seat.resign(Term(shard=held.shard, epoch=held.epoch))
-        now = asyncio.get_running_loop().time()
+                await _kept(seat.resign(Term(shard=held.shard, epoch=held.epoch)), failed)
+        await self._campaign_for(seat, self._to_win(seat, roster, mine, now), failed)
+        self._tell_standing_by(roster, mine)
+        if failed:
+            raise failed[0]
+
+    async def _roster(self, seat: Seat, failed: list[StoreError]) -> Roster:
+        """Return the roster with this member in it as it is."""
+        roster = await seat.roster()
+        told = roster.members.get(seat.member_id)
+        if told is not None and _is_same(told, self.member):
+            return roster
+        # Deleted or changed by somebody's hand, or an announcement was lost: as long as the others
+        # do not see this member, they count on it for nothing.
+        before = len(failed)
+        await _kept(seat.announce(self.member), failed)
+        if len(failed) > before:
+            return roster
+        logger.warning(
+            "%s was not in the roster as it is, though its lease lives: it announced itself again",
+            self.member.name,
+            extra=self._fields("announced-again"),
+        )
+        return await seat.roster()
+
+    def _to_win(
+        self, seat: Seat, roster: Roster, mine: Collection[int], now: float
+    ) -> Iterable[int]:
+        """Return the shards to campaign for now."""
         for shard in sorted(mine - self.led.keys()):
             leader = roster.leaders.get(shard)
             is_free = leader is None or leader.member_id == seat.member_id
-            if is_free and now >= self._not_before.get(shard, 0.0):
+            if is_free and self._setbacks.may_try(shard, now=now):
+                yield shard
+
+    async def _campaign_for(
+        self, seat: Seat, shards: Iterable[int], failed: list[StoreError]
+    ) -> None:
+        places = asyncio.Semaphore(CAMPAIGNS_MAX)
+
+        async def campaign(shard: int) -> None:
+            async with places:
                 term = await seat.campaign(shard)
-                if term is not None:
-                    self._begin(seat, term)
-        self._tell_standing_by(roster, mine)
-        await self._announce(seat, now)
+            if term is not None:
+                self._begin(seat, term)
+
+        await asyncio.gather(*(_kept(campaign(shard), failed) for shard in shards))
 
     def _tell_standing_by(self, roster: Roster, mine: set[int]) -> None:
         was, self._is_standing_by = self._is_standing_by, not mine and bool(roster.leaders)
@@ -261,7 +310,7 @@ class Node:
                 extra=self._fields("stands-by"),
             )
 
-    def _to_release(self, seat: Seat, roster: Roster, mine: set[int]) -> tuple[int, ...]:
+    def _to_release(self, seat: Seat, roster: Roster, mine: Collection[int]) -> tuple[int, ...]:
         """Return what is another's to lead, or led by another already."""
         return tuple(
             shard
@@ -279,7 +328,7 @@ class Node:
         try:
             async with self._engine_over(seat.store(term)) as engine:
                 led.engine = engine
-                self._stopped.pop(term.shard, None)
+                self._setbacks.runs(term.shard)
                 if self.attach is not None:
                     self.attach(term, engine)
                 await engine.coordinator.new_waiter()
@@ -291,8 +340,8 @@ class Node:
                 error,
                 extra=self._fields("shard-stopped", term),
             )
-            self._put_off(led, str(error))
-        except Exception:
+            self._put_off(led, str(error), error)
+        except Exception as error:
             # boundary: a bug met in one shard's engine stops that engine, and no other shard.
             logger.exception(
                 "shard %d (epoch %d) was stopped by a bug",
@@ -300,7 +349,7 @@ class Node:
                 term.epoch,
                 extra=self._fields("shard-stopped", term),
             )
-            self._put_off(led, "a bug, told in the log")
+            self._put_off(led, "a bug, told in the log", error)
         finally:
             led.engine, led.is_ending = None, True
             try:
@@ -323,31 +372,43 @@ class Node:
             fields |= {"shard": term.shard, "epoch": term.epoch}
         return fields
 
-    def _put_off(self, led: Led, why: str) -> None:
-        """Lead the shard again later, and the later the oftener it stopped soon after."""
-        shard, now = led.term.shard, asyncio.get_running_loop().time()
-        self._stopped[shard] = why
-        count = 0 if now - led.since > STEADY_S else self._failures.get(shard, 0)
-        self._failures[shard] = count + 1
-        self._not_before[shard] = now + RETRY_S[min(count, len(RETRY_S) - 1)]
+    def _put_off(self, led: Led, why: str, error: Exception | None = None) -> None:
+        """Lead the shard again later, and let others lead it first who can."""
+        now = asyncio.get_running_loop().time()
+        self._setbacks.failed(led.term.shard, why, now=now, ran_s=now - led.since, error=error)
 
-    async def _release(self, shards: tuple[int, ...]) -> None:
+    async def _release(self, seat: Seat, shards: tuple[int, ...]) -> None:
         """Stop these shards' engines at a safe point and resign."""
-        found = [led for shard in shards if (led := self.led.get(shard))]
-        tasks = [led.task for led in found if led.task]
+        found = [led for shard in shards if (led := self.led.get(shard)) and led.task]
         for led in found:
-            if led.task and not led.is_ending:
+            if led.task and not (led.is_ending or led.is_told):
+                led.is_told = True
                 led.task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        waited_for = {led.task: led for led in found if led.task}
+        if waited_for:
+            _done_in_time, late = await asyncio.wait(waited_for, timeout=RELEASE_S)
+            for task in late:
+                await self._abandon(seat, waited_for[task])
+
+    async def _abandon(self, seat: Seat, led: Led) -> None:
+        """Give a shard up whose engine does not stop; no write of it can come after that."""
+        said = "shard %d (epoch %d) is given up although its engine has not stopped"
+        self._tell(logging.WARNING, "abandoned", led.term, said)
+        try:
+            await seat.resign(led.term)
+        except StoreError as error:
+            logger.info("shard %d is not given up yet: %s", led.term.shard, error)
+        else:
+            if self.led.get(led.term.shard) is led:
+                del self.led[led.term.shard]
 
     async def _announce(self, seat: Seat, now: float) -> None:
-        facts = self._facts()
-        if facts == self.member.facts or now - self._announced_at < ANNOUNCE_S:
-            return
-        self.member = replace(self.member, facts=facts)
-        await seat.announce(self.member)
-        self._announced_at = now
+        facts, avoids = self._facts(), self._setbacks.avoided(now=now)
+        is_due = now - self._announced_at >= ANNOUNCE_S
+        if avoids != self.member.avoids or (is_due and facts != self.member.facts):
+            self.member = replace(self.member, facts=facts, avoids=avoids)
+            self._announced_at = now
+            await seat.announce(self.member)
 
     def _facts(self) -> Mapping[str, Any]:
         engines = [led.engine for led in self.led.values() if led.engine is not None]
@@ -364,6 +425,19 @@ class Node:
 def _is_lost(roster: Roster, seat: Seat, term: Term) -> bool:
     leader = roster.leaders.get(term.shard)
     return leader is None or (leader.member_id, leader.epoch) != (seat.member_id, term.epoch)
+
+
+def _is_same(told: Member, member: Member) -> bool:
+    """Return whether a member is told as it is; the same data may be of other types once stored."""
+    return msgspec.json.encode(told) == msgspec.json.encode(member)
+
+
+async def _kept(work: Awaitable[None], failed: list[StoreError]) -> None:
+    """Do this, and keep what the store refuses for later."""
+    try:
+        await work
+    except StoreError as error:
+        failed.append(error)
 
 
 async def _done(future: asyncio.Future[Any]) -> None:

@@ -82,7 +82,7 @@ def troubles(found: Survey) -> tuple[Trouble, ...]:
     """Return what needs somebody, the gravest first; nothing when all is well."""
     return tuple(
         Trouble(code=code, message=message)
-        for look in (_unled, _differing, _left_alone, _waiting)
+        for look in (_unled, _failing, _differing, _left_alone, _waiting)
         for code, message in look(found)
     )
 
@@ -106,6 +106,18 @@ def _unled(found: Survey) -> _Said:
             f"Shard {shard} has no leader{_left(found, [shard])}. If that lasts for more than some "
             "seconds, the log of the members tells why.",
         )
+
+
+def _failing(found: Survey) -> _Said:
+    for member in sorted(found.roster.members.values(), key=lambda m: m.name):
+        if member.avoids and member.is_ready:
+            many = len(member.avoids) > 1
+            numbers = ", ".join(map(str, member.avoids))
+            yield (
+                "shard-failed",
+                f"{member.name} could not run {'shards' if many else 'shard'} {numbers} of late, "
+                f"so others lead {'them' if many else 'it'} if they can. Its log tells why.",
+            )
 
 
 def _left(found: Survey, shards: list[int]) -> str:
@@ -198,6 +210,7 @@ def _member_as_json(found: Survey, member: Member) -> dict[str, Any]:
         "is_ready": member.is_ready,
         "is_leaving": member.is_leaving,
         "leads": sorted(led),
+        "avoids": list(member.avoids),
         "facts": dict(member.facts),
     }
 

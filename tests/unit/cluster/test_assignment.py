@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +18,7 @@ def roster_of(
     *,
     leaving: Collection[str] = (),
     idle: Collection[str] = (),
+    avoids: Mapping[str, Collection[int]] | None = None,
 ) -> Roster:
     members = {
         name: Member(
@@ -26,6 +27,7 @@ def roster_of(
             started_at=0.0,
             is_leaving=name in leaving,
             is_ready=name not in idle,
+            avoids=tuple((avoids or {}).get(name, ())),
         )
         for name in names
     }
@@ -41,6 +43,15 @@ def rosters(draw: st.DrawFn) -> tuple[Roster, int]:
     led = draw(st.dictionaries(st.integers(0, 17), st.sampled_from("abcdefgz")))
     leaving = set(draw(st.lists(st.sampled_from("abcdefg"), max_size=3)))
     return roster_of(names, led, leaving=leaving), shards
+
+
+@st.composite
+def rosters_with_avoidance(draw: st.DrawFn) -> tuple[Roster, int]:
+    roster, shards = draw(rosters())
+    some = st.dictionaries(st.sampled_from("abcdefg"), st.sets(st.integers(0, 17)))
+    led = {shard: leader.member_id for shard, leader in roster.leaders.items()}
+    leaving = [i for i, member in roster.members.items() if member.is_leaving]
+    return roster_of(list(roster.members), led, leaving=leaving, avoids=draw(some)), shards
 
 
 @given(rosters())
@@ -60,7 +71,7 @@ def test_every_shard_goes_to_a_member_that_can_lead_and_loads_differ_by_one_at_m
     assert max(loads) - min(loads) <= 1
 
 
-@given(rosters())
+@given(rosters_with_avoidance())
 def test_once_it_is_carried_out_nothing_moves_any_more(given_roster: tuple[Roster, int]) -> None:
     roster, shards = given_roster
     wanted = assignment(roster, shards=shards)
@@ -89,6 +100,38 @@ def test_no_more_shards_are_taken_away_than_the_balance_takes(
     loads = sorted((led[i] for i in able), reverse=True)
     best = sum(min(load, each + (place < odd)) for place, load in enumerate(loads))
     assert kept == best
+
+
+@given(rosters_with_avoidance())
+def test_nobody_is_to_lead_what_it_avoids_unless_everybody_avoids_it(
+    given_roster: tuple[Roster, int],
+) -> None:
+    roster, shards = given_roster
+    able = {i: member for i, member in roster.members.items() if not member.is_leaving}
+    wanted = assignment(roster, shards=shards)
+    assert set(wanted) == (set(range(shards)) if able else set())
+    for shard, member_id in wanted.items():
+        if shard in able[member_id].avoids:
+            assert all(shard in member.avoids for member in able.values())
+
+
+def test_who_cannot_lead_one_shard_leads_another_in_its_place() -> None:
+    led = {0: "a", 1: "a", 2: "b", 3: "b"}
+    wanted = assignment(roster_of(["a", "b"], led, avoids={"a": {1}}), shards=4)
+    assert Counter(wanted.values()) == {"a": 2, "b": 2}
+    assert (wanted[0], wanted[1]) == ("a", "b")
+
+
+def test_who_avoids_everything_leads_nothing_and_gets_its_share_back_afterwards() -> None:
+    led = {0: "a", 1: "a", 2: "b", 3: "b"}
+    alone = assignment(roster_of(["a", "b"], led, avoids={"a": range(4)}), shards=4)
+    assert set(alone.values()) == {"b"}
+    assert Counter(assignment(roster_of(["a", "b"], alone), shards=4).values()) == {"a": 2, "b": 2}
+
+
+def test_what_everybody_avoids_is_led_all_the_same() -> None:
+    avoids = {"a": {0}, "b": {0}}
+    assert assignment(roster_of(["a", "b"], {0: "b"}, avoids=avoids), shards=1) == {0: "b"}
 
 
 def test_one_shard_is_one_leader_and_the_others_stand_by() -> None:

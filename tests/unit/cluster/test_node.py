@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fsm_saga.cluster import node as node_module
+from fsm_saga.cluster import setbacks as setbacks_module
 from fsm_saga.cluster.node import Led, Node
 from fsm_saga.errors import StoreUnavailableError
 from fsm_saga.plan.model import Plan
@@ -66,7 +67,7 @@ def plan_of(task_id: str) -> Plan:
 def fresh_world(monkeypatch: pytest.MonkeyPatch) -> None:
     global world
     world = World()
-    monkeypatch.setattr(node_module, "RETRY_S", (0.01,))
+    monkeypatch.setattr(setbacks_module, "RETRY_S", (0.01,))
     monkeypatch.setattr(node_module, "REJOIN_S", 0.01)
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from fsm_saga.cluster import node as node_module
+from fsm_saga.cluster import setbacks as setbacks_module
 from fsm_saga.cluster.node import Node
 from fsm_saga.errors import StoreUnavailableError
 from fsm_saga.ports import Member, Store, Term
@@ -22,7 +23,7 @@ PATIENCE_S = 10.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "RETRY_S", (0.001,))
+    monkeypatch.setattr(setbacks_module, "RETRY_S", (0.001,))
     monkeypatch.setattr(node_module, "REJOIN_S", 0.001)
     monkeypatch.setattr(node_module, "LOOK_S", 0.005)
 

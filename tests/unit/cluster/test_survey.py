@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from msgspec import structs
 
 from fsm_saga.cluster.survey import Survey, as_json, survey, troubles
 from fsm_saga.ports import Command, Leader, Member, Roster
@@ -66,6 +67,15 @@ def test_a_shard_without_a_leader_is_named_with_what_waits_in_it() -> None:
     (trouble,) = troubles(found(member("a"), led={0: "a"}, unfinished={1: 1}))
     assert trouble.code == "no-leader"
     assert "Shard 1 has no leader: 1 unfinished saga waits" in trouble.message
+
+
+def test_a_member_on_which_a_shard_failed_is_named_with_it() -> None:
+    bad = structs.replace(member("a"), avoids=(1, 3))
+    (trouble,) = troubles(found(bad, member("b"), led={0: "b", 1: "b"}))
+    assert trouble.code == "shard-failed"
+    assert "a could not run shards 1, 3 of late, so others lead them" in trouble.message
+    shown = as_json(found(bad, led={0: "a", 1: "a"}))
+    assert shown["members"][0]["avoids"] == [1, 3]
 
 
 def test_members_that_differ_are_named_with_what_they_have() -> None:
