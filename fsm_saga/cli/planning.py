@@ -67,6 +67,7 @@ def plan_of_file(
     )
     plan, _graph = read_plan(read_input(path, "Plan"), catalogue)
     note_outdated(plan, catalogue)
+    note_short_memory(plan, catalogue)
     return plan, catalogue
 
 
@@ -78,6 +79,27 @@ def note_outdated(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> None:
         note(
             f"Changed since certified, so believed only: {', '.join(map(plain_text, outdated))}. "
             "`fsm-saga certify` tries them again."
+        )
+
+
+def note_short_memory(plan: Plan, catalogue: Mapping[str, ToolFacts]) -> None:
+    """Warn, on stderr, of tools that may have forgotten a call while a copy of it is on its way."""
+    program = compile_plan(plan, declare(plan, catalogue))
+    needs: dict[str, float] = {}
+    for step in program.steps:
+        for call in (step.action, step.undo):
+            if call is None or call.contract.retention_s is None or call.contract.read_only:
+                continue
+            # See ``core.forward.margin_s``: half of a memory is counted on in any case.
+            need_s = 2 * (call.timeout_s + program.clock_skew_s)
+            if call.contract.retention_s < need_s:
+                needs[call.tool] = max(need_s, needs.get(call.tool, 0.0))
+    for name, need_s in needs.items():
+        kept_s = catalogue[name].contract.retention_s
+        note(
+            f"{plain_text(name)} promises to remember a call for {kept_s:g} s: a copy that comes "
+            "late may act again. With the timeout_s that it has here, retention_s should be "
+            f"{need_s:g} s or more."
         )
 
 

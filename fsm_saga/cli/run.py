@@ -25,7 +25,7 @@ from fsm_saga.cli.options import (
     tool_specs,
 )
 from fsm_saga.cli.output import note, print_json
-from fsm_saga.cli.planning import note_outdated
+from fsm_saga.cli.planning import note_outdated, note_short_memory
 from fsm_saga.cli.progress import Progress, open_progress
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import print_saga
@@ -104,6 +104,7 @@ def _checked(
             note("No tools were given: add --tools MODULE_OR_FILE, or serve the store.")
         raise
     note_outdated(checked, catalogue)
+    note_short_memory(checked, catalogue)
     return _Order(
         plan=checked, tools=loaded, specs=specs, allow=allow, store=store, certificates=known
     )
