@@ -5,7 +5,10 @@ The rest (strict markers, warnings as errors, asyncio in debug mode) is said in 
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,17 @@ def pytest_configure() -> None:
     """Forget the settings of whoever runs the tests: a test says itself what it needs."""
     for name in [name for name in os.environ if name.startswith("FSM_SAGA_")]:
         del os.environ[name]
+    # A shell lets what it starts in the background ignore interrupts, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def log_is_left_on() -> Iterator[None]:
+    """Blame the test that turns the log off for those after it."""
+    before = logging.root.manager.disable
+    yield
+    after, logging.root.manager.disable = logging.root.manager.disable, before
+    assert after == before, "the test has disabled logging and not enabled it again"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
