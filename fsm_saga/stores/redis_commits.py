@@ -10,16 +10,17 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fsm_saga.errors import FsmSagaError, InvariantBrokenError, StoreError
-from fsm_saga.stores.redis_layout import AppendValue
+from fsm_saga.errors import FsmSagaError, InvariantBrokenError, StoreError, StoreUnavailableError
+from fsm_saga.stores.redis_layout import AppendValue, removal_mark
 from fsm_saga.stores.redis_link import RedisLink
 from fsm_saga.stores.redis_scripts import APPEND
 from fsm_saga.stores.refusals import conflict, fenced
 
 BATCH_APPENDS_MAX = 128
 BATCH_BYTES_MAX = 4 * 2**20
+BEGINNINGS_TRIED = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -29,12 +30,22 @@ class Lead:
     Attributes:
         guard: What ``leaders`` must say of the shard.
         commits: How many commits were confirmed; a server that knows of fewer has lost some.
+        removals: How many removals of sagas are known, by mark.
     """
 
     shard: int
     epoch: int
     guard: str
     commits: int = 0
+    removals: dict[int, int] = field(default_factory=dict)
+
+    def note_removals(self, mark: int, count: int) -> None:
+        """Take note of how many there were; an answer that comes late takes nothing back."""
+        self.removals[mark] = max(count, self.removals.get(mark, 0))
+
+
+class OvertakenError(StoreUnavailableError):
+    """A first append was built before a removal that came before it: it is built anew."""
 
 
 @dataclass(slots=True)
@@ -65,11 +76,18 @@ class RedisCommits:
             StoreError: The server has lost what it had confirmed; nothing was written.
             StoreUnavailableError: The server failed; it may or may not be written.
         """
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Pending(lead, value, written))
-        if self._task is None:
-            self._task = asyncio.create_task(self._work(), name="redis appends")
-        await written
+        for tries_left in reversed(range(BEGINNINGS_TRIED)):
+            written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._queue.append(_Pending(lead, value, written))
+            if self._task is None:
+                self._task = asyncio.create_task(self._work(), name="redis appends")
+            try:
+                await written
+            except OvertakenError as error:
+                if not tries_left:
+                    raise StoreUnavailableError(error.message, **error.facts) from error
+            else:
+                return
 
     async def drain(self) -> None:
         """Return when everything that was accepted is written or refused."""
@@ -115,7 +133,7 @@ class RedisCommits:
             value = pending.value
             final = "final" if value.is_final else ""
             arguments += [places[pending.lead], value.saga_id, value.position, final]
-            arguments += [value.entry, value.head]
+            arguments += [value.entry, value.head, _removals_known(pending)]
         keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas)
         answer = await self._link.run_in_order(APPEND, keys, *arguments)
         if not _is_of(answer, batch_number):
@@ -138,8 +156,19 @@ class RedisCommits:
             return fenced_by(self._link.url, pending.lead, result)
         if kind == "back":
             return self._went_back(pending.lead, int(fact))
+        if kind == "removed":
+            pending.lead.note_removals(removal_mark(pending.value.saga_id), int(fact))
+            return self._overtaken(pending.value.saga_id)
         value, found = pending.value, int(fact) if fact else None
         return conflict(value.saga_id, expected=value.position, found=found)
+
+    def _overtaken(self, saga_id: str) -> OvertakenError:
+        return OvertakenError(
+            f"Saga {saga_id!r} was not begun in store {self._link.url!r}: others were removed at "
+            "the very moment, again and again. Nothing was written; try again.",
+            path=self._link.url,
+            reason="too many removals at a time",
+        )
 
     def _went_back(self, lead: Lead, found: int) -> StoreError:
         return StoreError(
@@ -151,6 +180,14 @@ class RedisCommits:
             found=found,
             confirmed=lead.commits,
         )
+
+
+def _removals_known(pending: _Pending) -> str:
+    """Return what a first append names: the removals that it knows of; else nothing."""
+    if pending.value.position:
+        return ""
+    mark = removal_mark(pending.value.saga_id)
+    return f"{mark}:{pending.lead.removals.get(mark, 0)}"
 
 
 def fenced_by(url: str, lead: Lead, result: str) -> FsmSagaError:

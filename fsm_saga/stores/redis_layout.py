@@ -6,6 +6,7 @@ All keys begin with the store's prefix.
     epoch              the last epoch that was given out; it only ever grows
     leaders            hash, by shard: "<epoch> <member>", or "<epoch> " when nobody leads
     commits            hash, by shard: how many commits there were; it only ever grows
+    removals:<shard>   hash, by mark: how many sagas that share it were removed in this term
     members            set: the ids of all that joined
     member:<id>        what a member tells of itself; goes with its lease
     journal:<saga>     list: one entry for each append
@@ -42,6 +43,8 @@ from fsm_saga.stores.refusals import check_fits
 
 FORMAT = 1
 _ENTRY = re.compile(rb"(\d{1,15}):(\d{1,15}):([0-9a-f]{8}) ")
+REMOVAL_MARKS = 64
+"""Marks of a term that sagas share, so that few of them are in each other's way."""
 _CRC_DIGITS = 8
 
 
@@ -76,6 +79,10 @@ class Layout:
         """The key of a shard's unfinished sagas."""
         return b"%sopen:%d" % (self.root, shard)
 
+    def removals(self, shard: int) -> bytes:
+        """The key of the removals of a shard in this term."""
+        return b"%sremovals:%d" % (self.root, shard)
+
     def pending(self, shard: int) -> bytes:
         """The key of a shard's commands without an answer."""
         return b"%spending:%d" % (self.root, shard)
@@ -83,6 +90,11 @@ class Layout:
     def of_saga(self, saga_id: str) -> bytes:
         """The key of the numbers of a saga's commands."""
         return b"%sof-saga:%s" % (self.root, saga_id.encode())
+
+
+def removal_mark(saga_id: str) -> int:
+    """Return the mark under which the removal of a saga is counted."""
+    return crc32(saga_id.encode()) % REMOVAL_MARKS
 
 
 # --- values --------------------------------------------------------------------------------------

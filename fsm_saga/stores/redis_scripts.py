@@ -48,7 +48,7 @@ APPEND = Script(
 -- KEYS: leaders, commits, heads, all, sagas.
 -- ARGV: prefix, the number of this batch, how many shards, and for each: shard, guard, the least
 --   commits that it must have; then for each append: which of these shards, saga, position,
---   'final' or '', entry, head.
+--   'final' or '', entry, head, and of a first one '<mark>:<how many removals it knows of>'.
 -- Returns the number of the batch, how many commits each shard has now, and what became of each
 --   append: '' is written.
 local prefix, count = ARGV[1], tonumber(ARGV[3])
@@ -73,7 +73,13 @@ while at <= #ARGV do
     end
     if found ~= position then
       why = 'conflict ' .. (last and found or '')
-    else
+    elseif not last then
+      -- Nothing is left of a removed saga that could refuse a late copy of its first append.
+      local mark, known = string.match(ARGV[at + 6], '^(%d+):(%d+)$')
+      local count = redis.call('HGET', prefix .. 'removals:' .. place.shard, mark) or '0'
+      if count ~= known then why = 'removed ' .. count end
+    end
+    if why == '' then
       redis.call('RPUSH', journal, ARGV[at + 4])
       redis.call('HSET', KEYS[3], saga, ARGV[at + 5])
       if not last then
@@ -90,7 +96,7 @@ while at <= #ARGV do
     end
   end
   results[#results + 1] = why
-  at = at + 6
+  at = at + 7
 end
 local commits = {}
 for i = 1, count do
@@ -105,25 +111,44 @@ return {ARGV[2], commits, results}
 REMOVE = Script(
     _GUARDED
     + """
--- KEYS: leaders, heads, all, open, journal, of-saga, command, answer, pending, answered.
--- ARGV: shard, guard, saga, the last entry that the journal must have.
--- Returns '', 'fenced ...' or 'changed'.
+-- KEYS: leaders, heads, all, open, journal, of-saga, command, answer, pending, answered, removals.
+-- ARGV: shard, guard, saga, the last entry that the journal must have, mark, then the number of
+--   each command that waits and its answer, in turn.
+-- Returns 'removed <how many under this mark>', 'fenced ...' or 'changed'.
 local why = refusal(ARGV[1], ARGV[2])
 if why ~= '' then return why end
 if redis.call('LINDEX', KEYS[5], -1) ~= ARGV[4] then return 'changed' end
-for _, number in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
-  redis.call('HDEL', KEYS[7], number)
-  redis.call('HDEL', KEYS[8], number)
-  redis.call('ZREM', KEYS[9], number)
-  redis.call('ZREM', KEYS[10], number)
+local answers, numbers = {}, redis.call('ZRANGE', KEYS[6], 0, -1)
+for at = 6, #ARGV, 2 do answers[ARGV[at]] = ARGV[at + 1] end
+for _, number in ipairs(numbers) do
+  if redis.call('ZSCORE', KEYS[9], number) and not answers[number] then return 'changed' end
+end
+for _, number in ipairs(numbers) do
+  if redis.call('ZREM', KEYS[9], number) == 1 then
+    redis.call('HSET', KEYS[8], number, answers[number])
+    redis.call('ZADD', KEYS[10], number, number)
+  else
+    redis.call('HDEL', KEYS[7], number)
+    redis.call('HDEL', KEYS[8], number)
+    redis.call('ZREM', KEYS[10], number)
+  end
 end
 redis.call('DEL', KEYS[5], KEYS[6])
 redis.call('HDEL', KEYS[2], ARGV[3])
 redis.call('ZREM', KEYS[3], ARGV[3])
 redis.call('ZREM', KEYS[4], ARGV[3])
-return ''
+return 'removed ' .. redis.call('HINCRBY', KEYS[11], ARGV[5], 1)
 """
 )
+
+WAITING = Script("""
+-- KEYS: of-saga, pending. Returns the numbers of the saga's commands without an answer.
+local found = {}
+for _, number in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if redis.call('ZSCORE', KEYS[2], number) then found[#found + 1] = number end
+end
+return found
+""")
 
 POST = Script("""
 -- KEYS: command, pending, of-saga. ARGV: number, command.
@@ -265,6 +290,7 @@ if holder ~= ARGV[2] then
   end
   epoch = string.format('%d', redis.call('INCR', KEYS[3]))
   redis.call('HSET', KEYS[1], ARGV[3], epoch .. ' ' .. ARGV[2])
+  redis.call('DEL', ARGV[1] .. 'removals:' .. ARGV[3])  -- what came before is of another epoch
 end
 return {'won', tonumber(epoch), tonumber(redis.call('HGET', KEYS[2], ARGV[3]) or '0')}
 """)

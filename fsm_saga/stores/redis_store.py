@@ -32,9 +32,19 @@ from fsm_saga.stores.redis_layout import (
     head_by_journal,
     head_of,
     journal_of,
+    removal_mark,
 )
 from fsm_saga.stores.redis_link import RedisLink
-from fsm_saga.stores.redis_scripts import ANSWER, HEADS, LOAD, OF_SAGA, PENDING, POST, REMOVE
+from fsm_saga.stores.redis_scripts import (
+    ANSWER,
+    HEADS,
+    LOAD,
+    OF_SAGA,
+    PENDING,
+    POST,
+    REMOVE,
+    WAITING,
+)
 from fsm_saga.stores.refusals import (
     check_command,
     closed,
@@ -43,6 +53,7 @@ from fsm_saga.stores.refusals import (
     no_command,
     not_final,
     read_only,
+    removed_answer,
 )
 from fsm_saga.stores.sharding import shard_of
 
@@ -145,14 +156,19 @@ class RedisStore:
                 raise not_final(saga_id, head.state)
             if position not in (None, head.position):
                 raise grown(saga_id, expected=position, found=head.position)
-            shard = lead.shard
+            shard, mark = lead.shard, removal_mark(saga_id)
             of_saga, journal = layout.of_saga(saga_id), layout.journal(saga_id)
             keys = [layout.leaders, layout.heads, layout.all, layout.open(shard), journal, of_saga]
             keys += [layout.command, layout.answer, layout.pending(shard), layout.answered]
-            answer = await self._link.run(REMOVE, keys, shard, lead.guard, saga_id, entries[-1])
-            if answer.startswith(b"fenced"):
-                raise fenced_by(self.url, lead, answer.decode())
-            if not answer:
+            keys.append(layout.removals(shard))
+            arguments: list[bytes | str | int] = [shard, lead.guard, saga_id, entries[-1], mark]
+            for number in await self._link.run(WAITING, (of_saga, layout.pending(shard))):
+                arguments += [number, answer_value(int(number), removed_answer(saga_id))]
+            kind, _, fact = (await self._link.run(REMOVE, keys, *arguments)).decode().partition(" ")
+            if kind == "fenced":
+                raise fenced_by(self.url, lead, f"{kind} {fact}")
+            if kind == "removed":
+                lead.note_removals(mark, int(fact))
                 return
         raise ConflictError(
             f"Saga {saga_id!r} was not removed: its journal grew meanwhile, again and again. "

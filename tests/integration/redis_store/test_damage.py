@@ -160,12 +160,33 @@ async def test_old_answers_are_dropped_with_all_that_belongs_to_them(
 async def test_a_removed_saga_leaves_no_key(
     ours: Coordinator, admin: Any, server_prefix: str
 ) -> None:
-    await ours.store.post_command(command_of("trip-7"))
+    number = await ours.store.post_command(command_of("trip-7"))
+    await ours.store.answer_command(number, {"ok": True})
     await ours.store.append(append_of("trip-7", 3, state="DONE"))
     before = {key.decode() for key in await admin.keys(f"{server_prefix}:*")}
     await ours.store.remove("trip-7")
     after = {key.decode() for key in await admin.keys(f"{server_prefix}:*")}
-    fixed = {"meta", "epoch", "leaders", "commits", "members", "sagas", "commands"}
+    fixed = {"meta", "epoch", "leaders", "commits", "members", "sagas", "commands", "removals:0"}
     member = f"member:{ours.seat.member_id}"
     assert after == {f"{server_prefix}:{name}" for name in fixed | {member}}
-    assert after < before
+    assert after - {f"{server_prefix}:removals:0"} < before
+
+
+async def test_of_a_removed_saga_s_commands_those_stay_that_somebody_waits_for(
+    ours: Coordinator, admin: Any, server_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until as many later ones were answered as are kept."""
+    monkeypatch.setattr("fsm_saga.stores.redis_store.ANSWERED_COMMANDS_MAX", 3)
+    answered, waits = [await ours.store.post_command(command_of("trip-7")) for _ in range(2)]
+    await ours.store.answer_command(answered, {"ok": True})
+    await ours.store.append(append_of("trip-7", 3, state="DONE"))
+    await ours.store.remove("trip-7")
+    for key in ("command", "answer"):
+        assert [int(name) for name in await admin.hkeys(f"{server_prefix}:{key}")] == [waits]
+    assert not await admin.keys(f"{server_prefix}:*trip-7")
+    assert not await admin.exists(f"{server_prefix}:pending:0")
+    for _ in range(4):
+        number = await ours.store.post_command(command_of("trip-8"))
+        await ours.store.answer_command(number, {"ok": True})
+    assert await ours.store.command_answer(waits) is None
+    assert await admin.hlen(f"{server_prefix}:command") == 3

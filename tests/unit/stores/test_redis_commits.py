@@ -15,8 +15,13 @@ from fsm_saga.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from fsm_saga.stores.redis_commits import BATCH_APPENDS_MAX, Lead, RedisCommits
-from fsm_saga.stores.redis_layout import AppendValue
+from fsm_saga.stores.redis_commits import (
+    BATCH_APPENDS_MAX,
+    BEGINNINGS_TRIED,
+    Lead,
+    RedisCommits,
+)
+from fsm_saga.stores.redis_layout import AppendValue, removal_mark
 from fsm_saga.stores.redis_link import RedisLink
 from fsm_saga.stores.redis_scripts import Script
 from fsm_saga.stores.redis_url import parse_redis_url
@@ -49,7 +54,7 @@ class FakeLink(RedisLink):
 
 def count_of(arguments: list[Any]) -> int:
     shards: int = arguments[2]
-    return (len(arguments) - 3 - 3 * shards) // 6
+    return (len(arguments) - 3 - 3 * shards) // 7
 
 
 def written(arguments: list[Any]) -> Any:
@@ -90,8 +95,39 @@ async def test_appends_that_come_together_share_a_batch(
     )
     (sent,) = link.batches
     assert sent[:9] == [b"fsm-saga:", 1, 2, 0, "7 me", 0, 1, "8 me", 0]
-    assert [sent[at : at + 2] for at in (9, 15, 21)] == [[1, "a"], [2, "b"], [1, "c"]]
+    assert [sent[at : at + 2] for at in (9, 16, 23)] == [[1, "a"], [2, "b"], [1, "c"]]
     assert (lead.commits, other.commits) == (1, 1)
+
+
+async def test_a_first_append_names_the_removals_that_are_known_and_no_other_does(
+    link: FakeLink, commits: RedisCommits, lead: Lead
+) -> None:
+    mark = removal_mark("a")
+    lead.note_removals(mark, 3)
+    lead.note_removals(mark, 2)  # an answer that came late
+    await asyncio.gather(commits.append(lead, value("a")), commits.append(lead, value("a", 1)))
+    (sent,) = link.batches
+    assert (sent[6 + 6], sent[6 + 13]) == (f"{mark}:3", "")
+
+
+async def test_a_first_append_that_a_removal_overtook_is_sent_anew_with_what_it_learned(
+    link: FakeLink, commits: RedisCommits, lead: Lead
+) -> None:
+    counts = iter((b"removed 4", b"removed 5", b""))
+    link.answer = lambda arguments: told(next(counts))(arguments)
+    await commits.append(lead, value("a"))
+    mark = removal_mark("a")
+    assert [batch[-1] for batch in link.batches] == [f"{mark}:0", f"{mark}:4", f"{mark}:5"]
+
+
+async def test_a_first_append_is_not_sent_anew_for_ever(
+    link: FakeLink, commits: RedisCommits, lead: Lead
+) -> None:
+    link.answer = lambda arguments: told(b"removed %d" % len(link.batches))(arguments)
+    with pytest.raises(StoreUnavailableError, match="Nothing was written") as caught:
+        await commits.append(lead, value("a"))
+    assert type(caught.value) is StoreUnavailableError
+    assert len(link.batches) == BEGINNINGS_TRIED
 
 
 async def test_one_batch_is_under_way_at_a_time_and_none_is_too_large(
