@@ -1,8 +1,10 @@
 """``python -m tests.crashpoints``: all single faults, then some pairs of each plan, or all pairs.
 
-All pairs take some ten minutes on two processors. ``--part 3/8`` tries every eighth case, from the
-third on; ``--into DIRECTORY`` tries all parts one after the other and leaves each there, so that
-what was stopped goes on where it was when it is started again on the same commit.
+Of plans of up to three steps all pairs are tried in any case, which takes half a minute of one
+processor; ``--all-up-to`` says of how many. All that there are take some ten minutes on two.
+``--part 3/8`` tries every eighth case, from the third on; ``--into DIRECTORY`` tries all parts one
+after the other and leaves each there, so that what was stopped goes on where it was when it is
+started again on the same commit.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tests.crashpoints.running import PROCESSES, Tally, all_cases, try_all
 
 PARTS = 16
 PAIRS = 12
+ALL_UP_TO = 3
 
 
 class Part(NamedTuple):
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try, say what came of it, and return 1 if something did not hold."""
     asked = _parser().parse_args(arguments)
     if asked.into is None:
-        document = _tried(asked.part, asked.pairs, asked.jobs)
+        document = _tried(asked.part, asked.pairs, asked.jobs, all_up_to=asked.all_up_to)
     else:
         asked.into.mkdir(parents=True, exist_ok=True)
         parts = [Part(number, PARTS) for number in range(1, PARTS + 1)]
@@ -73,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="How many pairs of each plan are tried, or `all`.",
     )
+    parser.add_argument(
+        "--all-up-to",
+        type=int,
+        default=ALL_UP_TO,
+        metavar="STEPS",
+        help="All pairs of plans of no more steps are tried.",
+    )
     parser.add_argument("--part", type=part_of, default=Part(1, 1), metavar="K/N")
     parser.add_argument(
         "--into", type=Path, metavar="DIRECTORY", help=f"All pairs, in {PARTS} parts kept there."
@@ -82,14 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tried(part: Part, pairs_max: int | None, jobs: int) -> dict[str, Any]:
+def _tried(
+    part: Part, pairs_max: int | None, jobs: int, *, all_up_to: int = ALL_UP_TO
+) -> dict[str, Any]:
     cases, started = part.cases(), time.monotonic()
 
     def say(tally: Tally) -> None:
         if tally.cases % 25 == 0 and sys.stderr.isatty():
             sys.stderr.write(f"{tally.cases} of {len(cases)} plans, {tally.pairs:,} pairs\n")
 
-    tally = try_all(cases, pairs_max=pairs_max, processes=jobs, on_case=say)
+    tally = try_all(cases, pairs_max=pairs_max, all_up_to=all_up_to, processes=jobs, on_case=say)
     seconds = time.monotonic() - started
     return _with_rate({**tally.as_json(), "part": f"{part.number}/{part.of}"}, seconds)
 

@@ -48,6 +48,8 @@ class Tally:
         singles: Runs with one fault: all there are.
         pairs: Runs with two faults.
         pairs_all: How many pairs there are.
+        pairs_by_steps: How many were tried, by how many steps the plan has.
+        pairs_all_by_steps: How many there are.
         ends: How the runs ended.
         faults: How often each fault happened, by what it happened to.
         wrong_runs: In how many runs something did not hold.
@@ -58,6 +60,8 @@ class Tally:
     singles: int = 0
     pairs: int = 0
     pairs_all: int = 0
+    pairs_by_steps: Counter[str] = field(default_factory=Counter)
+    pairs_all_by_steps: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     wrong_runs: int = 0
@@ -69,6 +73,8 @@ class Tally:
         self.singles += other.singles
         self.pairs += other.pairs
         self.pairs_all += other.pairs_all
+        self.pairs_by_steps += other.pairs_by_steps
+        self.pairs_all_by_steps += other.pairs_all_by_steps
         self.ends += other.ends
         self.faults += other.faults
         self.wrong_runs += other.wrong_runs
@@ -81,6 +87,8 @@ class Tally:
             "singles": self.singles,
             "pairs": self.pairs,
             "pairs_all": self.pairs_all,
+            "pairs_by_steps": dict(sorted(self.pairs_by_steps.items())),
+            "pairs_all_by_steps": dict(sorted(self.pairs_all_by_steps.items())),
             "ends": dict(sorted(self.ends.items())),
             "faults": dict(sorted(self.faults.items())),
             "wrong_runs": self.wrong_runs,
@@ -95,6 +103,8 @@ class Tally:
             singles=document["singles"],
             pairs=document["pairs"],
             pairs_all=document["pairs_all"],
+            pairs_by_steps=Counter(document["pairs_by_steps"]),
+            pairs_all_by_steps=Counter(document["pairs_all_by_steps"]),
             ends=Counter(document["ends"]),
             faults=Counter(document["faults"]),
             wrong_runs=document["wrong_runs"],
@@ -113,6 +123,7 @@ def try_all(
     cases: Sequence[Case],
     *,
     pairs_max: int | None,
+    all_up_to: int = 0,
     processes: int = PROCESSES,
     on_case: Callable[[Tally], None] = lambda _tally: None,
 ) -> Tally:
@@ -121,14 +132,15 @@ def try_all(
     Args:
         cases: The plans.
         pairs_max: How many pairs of each plan are tried; None tries them all.
+        all_up_to: Of a plan of no more steps all are tried.
         processes: How many processes do it.
         on_case: Called with what there is so far.
     """
     total = Tally()
-    work = [(case, pairs_max) for case in cases]
+    work = [(case, None if len(case.needs) <= all_up_to else pairs_max) for case in cases]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for tally in pool.map(_try_case, work, chunksize=8 if pairs_max is not None else 1):
+        for tally in pool.map(_try_case, work):
             total.add(tally)
             on_case(total)
     return total
@@ -156,13 +168,15 @@ async def try_case(case: Case, pairs_max: int | None) -> Tally:
         tally.singles += 1
         tally.faults[f"{plain.points[trap.nth - 1]} {trap.fault}"] += 1
         pairs += [(trap, second) for second in _traps(once, trap.nth)]
-    tally.pairs_all = len(pairs)
+    steps = str(len(case.needs))
+    tally.pairs_all = tally.pairs_all_by_steps[steps] = len(pairs)
     random.Random(f"{SEED} {case}").shuffle(pairs)
     for pair in pairs[:pairs_max]:
         await _run(prepared, pair, tally)
         tally.pairs += 1
         if not gc.isenabled() and tally.pairs % COLLECTED_EACH == 0:
             gc.collect()
+    tally.pairs_by_steps[steps] = tally.pairs
     return tally
 
 
