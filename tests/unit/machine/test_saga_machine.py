@@ -16,6 +16,7 @@ from statemachine import State, StateMachine, registry
 from statemachine.signature import SignatureAdapter
 from statemachine.transition import Transition
 
+from fsm_saga.core import guards
 from fsm_saga.core.guards import GUARDS, Facts, WayBack
 from fsm_saga.core.program import Shape
 from fsm_saga.core.states import (
@@ -363,3 +364,19 @@ def test_a_state_without_a_way_to_an_end_is_found() -> None:
     check_every_state_can_end(leads_to, {PENDING, FAILED})
     with pytest.raises(InvariantBrokenError, match=r"from EXECUTING\(1\), NEEDS_HUMAN"):
         check_every_state_can_end(leads_to, {FAILED, *leads_to})
+
+
+@pytest.mark.parametrize("name", MACHINE_GUARDS)
+def test_a_guard_of_a_class_asks_the_core_about_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, SagaState]] = []
+
+    def asking(facts: object, target: SagaState) -> bool:
+        asked.append((facts, target))
+        return True
+
+    monkeypatch.setattr(guards, name, asking)
+    told: Any = object()
+    assert MACHINE_GUARDS[name](told, State(value=executing(3)))
+    assert asked == [(told, executing(3))]

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from fsm_saga.core.contract import ToolContract
+from fsm_saga.machine.explore import Space
+from fsm_saga.machine.ledger import EMPTY, Ledger, Memory
+from fsm_saga.machine.moves import Move
+from tests.modelcheck.programs import COMPENSATABLE, TIMED, Step, make_program
+
+DONE = Ledger(memory=Memory.DONE, effects=1)
+THREE = make_program((COMPENSATABLE, COMPENSATABLE, COMPENSATABLE))
+
+
+def first_moves(space: Space) -> dict[str, Move]:
+    node = space.node(space.initial())
+    return {arc.what: arc.move for arc in space.arcs_of(node)}
+
+
+def test_a_configuration_has_the_ledger_of_each_step() -> None:
+    space = Space(THREE)
+    start = space.initial()
+    assert space.ledgers_of(start) == (EMPTY, EMPTY, EMPTY)
+    (done,) = (end for made, end in space.successors(start) if made.what == "done")
+    assert space.ledgers_of(done) == (DONE, EMPTY, EMPTY)
+
+
+@pytest.mark.parametrize(("skew_s", "is_tried"), [(0.0, False), (0.001, False), (0.002, True)])
+def test_a_tool_may_accept_what_is_late_by_our_clock_only_if_its_own_is_behind(
+    skew_s: float, is_tried: bool
+) -> None:
+    program = dataclasses.replace(make_program((TIMED,)), clock_skew_s=skew_s)
+    assert ("no answer in time, by our clock" in first_moves(Space(program))) is is_tried
+
+
+def test_a_tool_without_a_deadline_of_its_own_has_no_clock() -> None:
+    ours = make_program((Step(deadline_s=60.0, contract=ToolContract()),))
+    words = set(first_moves(Space(ours)))
+    assert "no answer in time" in words
+    assert "no answer in time, by our clock" not in words
