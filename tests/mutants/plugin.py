@@ -23,6 +23,7 @@ from typing import Any, Final
 import pytest
 
 from fsm_saga.machine.kept import Kept
+from tests.mutants.control import ask_for, check_control
 
 # Seconds of the processor, so that a busy machine makes no difference. The slowest test needs four.
 TEST_CPU_S_MAX: Final = 12.0
@@ -53,6 +54,22 @@ def pytest_configure(config: pytest.Config) -> None:
         # mutmut lists the quick ones first.
         _later_tests[:] = config.args[FIRST_TESTS:]
         config.args = config.args[:FIRST_TESTS]
+    elif _under_test() == "":
+        ask_for(config.args)
+    elif _under_test() == "fail":  # mutmut's last run before it tries mutants
+        check_control([each for each in _options(config) if each not in config.args])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let a test have the same id whenever it is collected.
+
+    pytest keeps the ids that it made with a test, and if it collects the test once more, each
+    backslash in them is doubled: what mutmut then asks for by its first id would not be found.
+    """
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if mark._param_ids_from is not None:
+            object.__setattr__(mark._param_ids_from, "_param_ids_generated", None)
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,8 +79,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     is_first = tests and tests[0] not in session.config.args
     if is_first and session.exitstatus == pytest.ExitCode.OK:
         given = set(tests)
-        options = [each for each in session.config.invocation_params.args if each not in given]
-        options = [str(each) for each in options if each not in session.config.args]
+        given |= set(session.config.args)
+        options = [each for each in _options(session.config) if each not in given]
         session.exitstatus = pytest.main([*options, *tests])
 
 
@@ -129,12 +146,21 @@ def _forget() -> None:
                 clear()
 
 
+def _options(config: pytest.Config) -> list[str]:
+    return [str(each) for each in config.invocation_params.args]
+
+
 def _is_stats() -> bool:
-    return os.environ.get("MUTANT_UNDER_TEST") == "stats"
+    return _under_test() == "stats"
 
 
 def _is_mutant() -> bool:
-    return "__mutmut_" in os.environ.get("MUTANT_UNDER_TEST", "")
+    return "__mutmut_" in _under_test()
+
+
+def _under_test() -> str:
+    """Return what mutmut says: the name of a mutant or of a step before all mutants, or nothing."""
+    return os.environ.get("MUTANT_UNDER_TEST", "-")
 
 
 def _end(_number: int, _frame: object) -> None:

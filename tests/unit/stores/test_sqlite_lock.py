@@ -47,14 +47,12 @@ def refusal(path: str) -> StoreLockedError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("pid", "who"),
-    [(1, "Process 1 on 'desk'"), (os.getpid(), f"Process {os.getpid()} on 'desk' (this process)")],
-    ids=["another", "this"],
-)
+@pytest.mark.parametrize("whose", ["another", "this"])
 def test_the_writer_is_named_with_the_time_in_one_zone(
-    held: str, pid: int, who: str, monkeypatch: pytest.MonkeyPatch
+    held: str, whose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pid = os.getpid() if whose == "this" else 1
+    who = f"Process {pid} on 'desk'" + (" (this process)" if whose == "this" else "")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     say(held, pid=pid, host="desk", since=SINCE)
     error = refusal(held)
