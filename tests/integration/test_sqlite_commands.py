@@ -57,6 +57,7 @@ async def test_a_damaged_command_is_refused_and_the_others_are_carried_out(
         answer = await reader.command_answer(bad)
         assert answer is not None
         assert (answer["ok"], answer["code"]) == (False, "corrupt-record")
+        assert f"Command {bad} was refused" in answer["message"]
         assert "decide again" in answer["message"]
         (shown,) = [c for c in await reader.saga_commands("trip-7") if c.number == bad]
         assert (shown.body, shown.answer) == ({}, answer)

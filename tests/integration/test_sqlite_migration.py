@@ -85,6 +85,7 @@ async def test_a_reader_leaves_no_command_in_the_former_schema(path: Path) -> No
         with pytest.raises(StoreVersionError, match="schema is version 1") as caught:
             await store.post_command(command_of("trip-1"))
     assert caught.value.facts == {"found": 1, "known": SCHEMA_VERSION}
+    assert repr(str(path)) in caught.value.message
 
 
 async def test_the_next_writer_raises_the_schema_and_protects_what_is_there(path: Path) -> None:
@@ -120,6 +121,25 @@ async def test_what_cannot_be_read_is_as_damaged_after_the_schema_was_raised(pat
     connection.close()
     async with open_store(f"sqlite:///{path}") as store:
         assert [head.state for head in await store.heads()] == [DAMAGED] * 3
+        assert list(await store.pending_commands()) == []
+
+
+async def test_what_cannot_be_read_leaves_nothing_after_it_unprotected(path: Path) -> None:
+    """The first saga and the first command are damaged; the others are protected all the same."""
+    with sqlite3.connect(path) as connection:
+        for table, column in (("heads", "state"), ("commands", "kind")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = CAST(X'FF' AS TEXT) WHERE number = 1"  # noqa: S608
+            )
+    connection.close()
+    async with open_store(f"sqlite:///{path}"):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE heads SET goal = 'elsewhere' WHERE number > 1")
+        connection.execute("UPDATE commands SET kind = 'approve' WHERE number > 1")
+    connection.close()
+    async with open_store(f"sqlite:///{path}") as store:
+        assert [head.goal for head in await store.heads()] == [None] * 3
         assert list(await store.pending_commands()) == []
 
 

@@ -429,6 +429,27 @@ async def test_a_quick_job_runs_at_once_if_the_writer_is_free(bench: Bench) -> N
     await asyncio.gather(*tasks)
 
 
+async def test_a_quick_job_does_not_overtake_a_job_that_waits(bench: Bench) -> None:
+    order: list[str] = []
+    jobs = [
+        asyncio.create_task(bench.commits.run(lambda: order.append("first"))),
+        asyncio.create_task(bench.commits.run_quick(lambda: order.append("quick"))),
+    ]
+    for _ in jobs:
+        await bench.turns()
+        bench.executor.work()
+    await asyncio.gather(*jobs)
+    assert order == ["first", "quick"]
+
+
+async def test_a_quick_job_opens_a_writer_that_had_failed(bench: Bench) -> None:
+    bench.writer.is_open = False
+    quick = asyncio.create_task(bench.commits.run_quick(lambda: bench.writer.is_open))
+    await bench.turns()
+    bench.executor.work()
+    assert await quick is True
+
+
 # --- tidying up and closing ----------------------------------------------------------------------
 
 
@@ -454,7 +475,10 @@ async def test_a_checkpoint_that_fails_is_logged_and_loses_nothing(
     with caplog.at_level(logging.WARNING):
         bench.executor.work()
         await bench.turns()
-    assert "checkpoint failed" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage() == "checkpoint failed"
+    assert record.exc_info is not None
+    assert "The disk is full." in str(record.exc_info[1])
     bench.executor.work()
     await asyncio.gather(*tasks)
     assert bench.writer.commits == [["a"], ["b"]]

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fsm_saga.core.records import ApprovalRequested, Record, SagaMoved, StepsAppended
-from fsm_saga.core.states import Phase, SagaState
+from fsm_saga.core.records import (
+    ApprovalGiven,
+    ApprovalRequested,
+    PlanClosed,
+    Record,
+    ReplyIgnored,
+    SagaMoved,
+    StepsAppended,
+)
+from fsm_saga.core.states import Direction, Phase, SagaState
 from fsm_saga.errors import CorruptRecordError, FsmSagaError, InvariantBrokenError
 from fsm_saga.ports import Append, Head
 from fsm_saga.simulation.run import run_seed
@@ -42,6 +50,9 @@ def test_the_checksum_covers_all_that_a_head_says() -> None:
 def test_the_checksum_is_the_same_whichever_way_a_number_was_written() -> None:
     head = replace(head_of("trip-7", 4), created_at=3, updated_at=4)
     assert head_checksum(head) == head_checksum(replace(head, created_at=3.0, updated_at=4.0))
+    zero = replace(head, created_at=0.0, updated_at=0.0)
+    assert head_checksum(replace(zero, created_at=-0.0)) == head_checksum(zero), "SQLite keeps 0.0"
+    assert head_checksum(replace(zero, updated_at=-0.0)) == head_checksum(zero)
 
 
 def test_a_head_that_is_no_text_is_a_bug_of_ours() -> None:
@@ -118,10 +129,30 @@ def test_a_damaged_head_names_its_saga_and_nothing_that_nobody_knows() -> None:
 
 def test_a_journal_that_makes_no_head_is_named() -> None:
     moved = SagaMoved(at=1.0, event="start", state="FLYING")
-    for journal in ((), (submitted("trip-7"), moved)):
+    sound = replace(moved, state="EXECUTING(1)")
+    for journal in ((), (submitted("trip-7"), moved), (submitted("trip-7"), moved, sound)):
         with pytest.raises(CorruptRecordError) as caught:
             head_from_journal("trip-7", journal)
         assert caught.value.facts == {"saga_id": "trip-7"}
+
+
+def test_only_what_happens_to_its_step_ends_the_waiting_for_an_approval() -> None:
+    asked = ApprovalRequested(at=1.0, step=1, params={}, digest="d", expires_at=2.0)
+    given = ApprovalGiven(at=1.0, step=1, digest="d", by="Ann")
+    late = ReplyIgnored(at=1.0, step=1, direction=Direction.DO, outcome="success", detail="late")
+    undoing = SagaMoved(at=1.0, event="cancel", state="COMPENSATING(1)")
+    for records, waits_for in (
+        ((), "approval"),
+        ((PlanClosed(at=1.0),), "approval"),
+        ((given,), "approval"),
+        ((late,), "approval"),
+        ((started(0),), "approval"),
+        ((started(1),), ""),
+        ((replace(undoing, state="EXECUTING(1)"),), "approval"),
+        ((undoing,), ""),
+    ):
+        head = head_from_journal("trip-7", (submitted("trip-7"), asked, *records))
+        assert head.waits_for == waits_for, records
 
 
 def test_the_goal_is_that_of_the_newest_plan() -> None:

@@ -107,11 +107,15 @@ async def test_a_command_is_answered_wherever_its_saga_is() -> None:
 
 async def test_a_reader_of_a_cluster_writes_nothing_but_commands() -> None:
     cluster = MemoryCluster(shards=SHARDS, url=URL)
-    for refused in (
-        cluster.reader.append(append_of("trip-7", 0, submitted("trip-7"))),
-        cluster.reader.remove("trip-7"),
+    for refused, what in (
+        (
+            cluster.reader.append(append_of("trip-7", 0, submitted("trip-7"))),
+            "An append to saga 'trip-7'",
+        ),
+        (cluster.reader.remove("trip-7"), "Removing saga 'trip-7'"),
     ):
-        with pytest.raises(StoreError, match=f"store '{URL}' was opened for reading"):
+        words = f"^{what} was refused: store '{URL}' was opened for reading"
+        with pytest.raises(StoreError, match=words):
             await refused
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fsm_saga.errors import StoreError, StoreLockedError
-from fsm_saga.ports import Member
+from fsm_saga.ports import Member, Roster
 from fsm_saga.stores import opening
 from fsm_saga.stores.memory_cluster import MemoryCluster
 from fsm_saga.stores.opening import is_shared, open_cluster, open_store, this_member
@@ -125,6 +125,20 @@ async def test_a_shard_that_another_leads_is_named_with_who_leads(
             pass
     assert repr(URL) in caught.value.message
     assert set((await server.cluster.roster()).leaders) == {1}, "what it had is let go"
+
+
+async def test_who_led_a_shard_may_be_gone_when_it_is_asked_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody() -> Roster:
+        return Roster(members={}, leaders={})
+
+    seat = await server.cluster.join(member("other", is_ready=False), ttl_s=1.0)
+    await seat.campaign(1)
+    monkeypatch.setattr(server.cluster, "roster", nobody)
+    with pytest.raises(StoreLockedError, match="another process leads shard 1"):
+        async with open_store(URL):
+            pass
 
 
 async def test_a_package_of_our_own_that_is_missing_is_no_missing_extra(

@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.errors import StoreError, StoreUnavailableError
-from fsm_saga.ports import ClusterStore, Command, Member, Seat, Term
+from fsm_saga.ports import ClusterStore, Command, Leader, Member, Seat, Term
 from fsm_saga.stores import single_cluster
 from fsm_saga.stores.memory import forget_memory
 from fsm_saga.stores.opening import open_cluster, open_store
+from fsm_saga.stores.places import MemoryPlace
 from fsm_saga.stores.single_cluster import SingleCluster
 from tests.conformance.samples import append_of, store_saga
 
@@ -79,7 +81,7 @@ async def test_who_stands_by_is_woken_when_the_writer_leaves(
     monkeypatch.setattr(single_cluster, "LOCK_LOOK_S", 0.005)
     async with sitting(url, "a", "b") as ((_one, first), (_two, second)):
         await first.campaign(0)
-        waiting = asyncio.create_task(second.wait_change(PATIENCE_S))
+        waiting = asyncio.create_task(second.wait_change(10 * PATIENCE_S))
         await asyncio.sleep(0.01)
         assert not waiting.done()
         await first.leave()
@@ -138,7 +140,7 @@ async def test_a_writer_outside_any_cluster_is_seen_with_its_process(tmp_path: P
         roster = await cluster.roster()
     (found,) = roster.members.values()
     assert found.started_at > 0
-    assert roster.leaders[0].epoch == writer.epoch
+    assert roster.leaders[0] == Leader(shard=0, epoch=writer.epoch, member_id=found.member_id)
     assert ":" in found.name
 
 
@@ -179,10 +181,18 @@ async def test_a_term_names_its_shard_and_a_store_that_is_not_led_is_closed(url:
             seat.store(Term(shard=0, epoch=term.epoch + 1))
 
 
-async def test_who_leads_is_not_woken_by_there_being_no_other_writer() -> None:
+async def test_who_leads_is_not_woken_by_there_being_no_other_writer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The place says that nobody writes, as it may just after another process was refused."""
+
+    async def nobody(_place: object) -> None:
+        return None
+
+    monkeypatch.setattr(single_cluster, "LOCK_LOOK_S", 0.0005)
     async with sitting("memory://", "a") as ((_cluster, seat),):
         await seat.campaign(0)
+        monkeypatch.setattr(MemoryPlace, "writer", nobody)
         loop = asyncio.get_running_loop()
         began = loop.time()
         await seat.wait_change(0.003)
@@ -208,6 +218,9 @@ async def test_a_reader_asks_for_what_it_was_asked(url: str) -> None:
         assert [each.number for each in await reader.pending_commands()] == [number]
         assert [each.number for each in await reader.saga_commands("two")] == [number]
         assert await reader.command_answer(number) is None
+        other = await reader.post_command(Command(saga_id="three", kind="cancel", body={}))
+        await store.answer_command(other, {"ok": True})
+        assert await reader.command_answer(other) == {"ok": True}
         for refused, what in (
             (reader.append(append_of("two", 3)), "An append to saga 'two'"),
             (reader.remove("two"), "Removing saga 'two'"),
@@ -215,6 +228,13 @@ async def test_a_reader_asks_for_what_it_was_asked(url: str) -> None:
         ):
             with pytest.raises(StoreError, match=f"{what} was refused"):
                 await refused
+
+
+async def test_what_a_member_announces_is_seen(url: str) -> None:
+    async with sitting(url, "a") as ((cluster, seat),):
+        told = replace(member("a"), address="http://127.0.0.1:1")
+        await seat.announce(told)
+        assert (await cluster.roster()).members == {"a": told}
 
 
 async def test_a_store_that_failed_to_close_is_not_led_by_the_same_term_again(

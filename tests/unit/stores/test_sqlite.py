@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import threading
 from collections.abc import Awaitable
 from pathlib import Path
 
+import apsw
 import pytest
 
+from fsm_saga.core.records import Record
 from fsm_saga.errors import StoreError
 from fsm_saga.stores.opening import open_store
+from fsm_saga.stores.sqlite_reader import JournalReader
 from tests.conformance.samples import append_of, command_of, store_saga
 
 
@@ -71,6 +77,72 @@ async def test_a_command_that_cannot_be_left_is_named_with_the_cause(path: Path)
     assert (
         f"The command 'cancel' for saga 'trip-7' was not left in store {str(path)!r}: " in message
     )
+
+
+class FullQuota:
+    """A connection to a file that may not grow."""
+
+    system_errno = errno.EDQUOT
+
+    def __init__(self) -> None:
+        self.closings = 0
+
+    def set_busy_timeout(self, _milliseconds: int) -> None:
+        error = apsw.IOError("disk I/O error")
+        error.extendedresult = apsw.SQLITE_IOERR_WRITE  # type: ignore[attr-defined]  # not declared
+        raise error
+
+    def close(self, _force: bool) -> None:
+        self.closings += 1
+
+
+async def test_a_command_that_cannot_be_left_is_told_with_the_systems_own_words(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(f"sqlite:///{path}"):
+        pass
+    full = FullQuota()
+    async with open_store(f"sqlite:///{path}", mode="read") as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(apsw, "Connection", lambda _path, flags: full)
+            with pytest.raises(StoreError, match="the disk refused a write") as caught:
+                await reader.post_command(command_of("trip-7"))
+    assert f": {os.strerror(errno.EDQUOT)}. Remove the cause" in caught.value.message
+    assert full.closings == 1
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+async def test_what_was_asked_is_answered_before_the_store_is_closed(
+    path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{path}"
+    async with open_store(url) as store:
+        await store_saga(store, "trip-7")
+    may_answer = threading.Event()
+    load, close = JournalReader.load, JournalReader.close
+    order: list[str] = []
+
+    def late(reader: JournalReader, saga_id: str) -> tuple[Record, ...] | None:
+        may_answer.wait(10.0)
+        order.append("answered")
+        return load(reader, saga_id)
+
+    def noted(reader: JournalReader) -> None:
+        order.append("closed")
+        close(reader)
+
+    async with open_store(url, mode="read" if mode == "read" else "write") as store:
+        monkeypatch.setattr(JournalReader, "load", late)
+        monkeypatch.setattr(JournalReader, "close", noted)
+        asked = asyncio.create_task(store.load("trip-7"))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        may_answer.set()
+        assert len(await asked or ()) == 3
+        await closing
+    assert order == ["answered", "closed"]
 
 
 async def test_who_leaves_a_command_does_not_move_the_log(path: Path) -> None:

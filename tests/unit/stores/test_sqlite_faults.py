@@ -27,13 +27,19 @@ def io_error(code: int) -> apsw.IOError:
         (apsw.NoMemError("x"), "no memory"),
         (io_error(apsw.SQLITE_IOERR_FSYNC), "fsync"),
         (io_error(apsw.SQLITE_IOERR_WRITE), "refused a write"),
-        (io_error(apsw.SQLITE_IOERR_LOCK), "the disk failed"),
-        (apsw.IOError("x"), "the disk failed"),
         (apsw.SQLError("no such table: heads"), "no such table: heads"),
     ],
 )
 def test_an_error_of_sqlite_is_said_in_words(error: apsw.Error, words: str) -> None:
     assert words in words_for(error)
+
+
+@pytest.mark.parametrize("error", [io_error(apsw.SQLITE_IOERR_LOCK), apsw.IOError("x")])
+def test_without_more_to_tell_the_disk_failed(error: apsw.Error) -> None:
+    assert words_for(error) == "the disk failed"
+    told = unavailable("sagas.db", error, doing="committing")
+    assert told.facts == {"path": "sagas.db", "reason": "the disk failed"}
+    assert not is_failed_sync(error)
 
 
 def test_the_systems_own_words_are_added_to_a_failed_write() -> None:

@@ -75,3 +75,14 @@ def test_a_journal_that_is_not_whole_says_where(
         saga.journal()
     assert caught.value.facts == {"saga_id": "trip-7", "position": len(entries)}
     assert StoredSaga(1, "trip-7", HEAD, (ENTRY,)).journal() == (submitted("trip-7"),)
+
+
+def test_a_sound_head_does_not_take_the_journal_of_another_saga_for_its_own() -> None:
+    """Each is sound by itself, as when a page of an earlier moment came back."""
+    body = CODEC.encode((submitted("trip-8"),))
+    entry = (0, 1, body, entry_checksum("trip-8", 0, 1, body))
+    with pytest.raises(CorruptRecordError, match="'trip-7' is damaged at position 0"):
+        StoredSaga(1, "trip-7", HEAD, (entry,)).journal()
+    damaged = StoredSaga(1, "trip-7", None, (entry,))
+    assert damaged.journal() == (submitted("trip-8"),)
+    assert damaged.true_head().saga_id == "trip-8", "the journal is the truth"
