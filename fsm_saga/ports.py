@@ -69,6 +69,18 @@ class Command(Struct, frozen=True, kw_only=True):
     answer: Mapping[str, Any] | None = None
 
 
+class FinishedPage(Struct, frozen=True, kw_only=True):
+    """Some of the sagas that have ended.
+
+    Attributes:
+        heads: Theirs; there may be none although others follow.
+        after: What to ask for the next page with; empty if this was the last one.
+    """
+
+    heads: Sequence[Head]
+    after: str
+
+
 class Store(Protocol):
     """Where journals live. One writer, fenced by its epoch; any number of readers."""
 
@@ -110,6 +122,17 @@ class Store(Protocol):
         """Return the heads, newest first.
 
         The cost with ``only_unfinished`` does not depend on how many finished sagas there are.
+        """
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """Return a page of the sagas that have ended, in an order of the store's own.
+
+        However many there are, a page costs as much as ``limit`` of them. What ends or is removed
+        while pages are read may be seen or not; whatever else has ended is seen.
+
+        Args:
+            after: What the page before said; empty for the first one.
+            limit: How many are looked at.
         """
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:

@@ -22,7 +22,7 @@ from fsm_saga.core.records import Record, SagaMoved, SagaSubmitted
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Phase
 from fsm_saga.errors import ConflictError, FencedError, StoreError
-from fsm_saga.ports import Append, CallOutcome, Command, Head, Store, ToolRunner
+from fsm_saga.ports import Append, CallOutcome, Command, FinishedPage, Head, Store, ToolRunner
 from fsm_saga.service.engine import Engine
 
 APPEND_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -252,6 +252,10 @@ class MeasuredStore:
     ) -> Sequence[Head]:
         """See ``Store.heads``."""
         return await self._store.heads(only_unfinished=only_unfinished, limit=limit)
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``."""
+        return await self._store.finished(after=after, limit=limit)
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""

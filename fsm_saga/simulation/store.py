@@ -13,7 +13,7 @@ from fsm_saga.errors import (
     FsmSagaError,
     StoreUnavailableError,
 )
-from fsm_saga.ports import Append, Command, Head
+from fsm_saga.ports import Append, Command, FinishedPage, Head
 from fsm_saga.simulation.chance import between
 from fsm_saga.simulation.storage import URL
 
@@ -181,6 +181,11 @@ class SimStore:
             "heads",
             lambda: self._heads(only_unfinished=only_unfinished, limit=limit),
         )
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``; a run has few sagas, which come all at once."""
+        heads = await self.heads()
+        return FinishedPage(heads=[head for head in heads if head.is_final], after="")
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``; nothing is collected within a run."""

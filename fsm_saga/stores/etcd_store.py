@@ -35,7 +35,7 @@ from fsm_saga.etcd.data import (
     mod_revision_is,
     value_is,
 )
-from fsm_saga.ports import Append, Command, Head
+from fsm_saga.ports import Append, Command, FinishedPage, Head
 from fsm_saga.stores.etcd_commands import EtcdCommands
 from fsm_saga.stores.etcd_layout import interval, last_part
 from fsm_saga.stores.etcd_link import EtcdLink
@@ -216,6 +216,24 @@ class EtcdStore:
         heads = [head for head in await self._heads_at(found) if not head.is_final]
         heads.sort(key=lambda head: -head.created_at)
         return heads if limit is None else heads[: max(limit, 0)]
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``. A leader's are those of its shards."""
+        self._view.check_open()
+        prefixes = [self._layout.all_done]
+        if self._view.terms:
+            prefixes = [self._layout.done(shard) for shard in sorted(self._view.terms)]
+        begin = after.encode()
+        for prefix, following in zip(prefixes, [*prefixes[1:], b""], strict=True):
+            first, end = interval(prefix)
+            if begin < end:
+                page = await self._link.read(
+                    Range(key=max(begin, first), range_end=end, limit=limit)
+                )
+                rest = page.kvs[-1].key + b"\0" if page.has_more else following
+                heads = [head for head in await self._heads_at(page.kvs) if head.is_final]
+                return FinishedPage(heads=heads, after=rest.decode())
+        return FinishedPage(heads=(), after="")
 
     async def _newest_sagas(self, limit: int | None) -> list[str]:
         if limit is not None and limit <= 0:

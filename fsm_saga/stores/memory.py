@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from fsm_saga.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from fsm_saga.ports import SAGA_COMMANDS_MAX, Append, Command, Head
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Append, Command, FinishedPage, Head
 from fsm_saga.stores.codec import CODEC, decode_object, encode_object
 from fsm_saga.stores.refusals import (
     check_command,
@@ -61,6 +61,18 @@ class Memory:
     sagas: dict[str, _Saga] = field(default_factory=dict)
     commands: dict[int, Command] = field(default_factory=dict)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+
+def finished_page(memories: Iterable[Memory], *, after: str, limit: int) -> FinishedPage:
+    """Return what ``Store.finished`` does, of several memories together."""
+    above = int(after or 0)
+    sagas = [saga for memory in memories for saga in memory.sagas.values() if saga.number > above]
+    sagas.sort(key=lambda saga: saga.number)
+    page = sagas[:limit]
+    return FinishedPage(
+        heads=tuple(saga.head for saga in page if saga.head.is_final),
+        after=str(page[-1].number) if len(sagas) > limit else "",
+    )
 
 
 _named: dict[str, Memory] = {}
@@ -178,6 +190,11 @@ class MemoryStore:
         newest_first = sorted(self.memory.sagas.values(), key=lambda saga: -saga.number)
         heads = [saga.head for saga in newest_first if not (only_unfinished and saga.head.is_final)]
         return heads if limit is None else heads[: max(limit, 0)]
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``."""
+        self._check_open()
+        return finished_page([self.memory], after=after, limit=limit)
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""

@@ -16,6 +16,7 @@ from fsm_saga.errors import StoreUnavailableError
 from fsm_saga.ports import (
     Append,
     Command,
+    FinishedPage,
     Head,
     Leader,
     Member,
@@ -23,7 +24,7 @@ from fsm_saga.ports import (
     Store,
     Term,
 )
-from fsm_saga.stores.memory import Memory, MemoryStore
+from fsm_saga.stores.memory import Memory, MemoryStore, finished_page
 from fsm_saga.stores.refusals import no_command
 from fsm_saga.stores.sharding import SHARDS_DEFAULT, shard_of
 
@@ -213,6 +214,10 @@ class _MemoryReader:
         ]
         heads = [head for _number, head in sorted(found, key=lambda pair: pair[0])]
         return heads if limit is None else heads[: max(limit, 0)]
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``. A leader's are those of its shards."""
+        return finished_page(self._own_memories(), after=after, limit=limit)
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""

@@ -19,7 +19,7 @@ from fsm_saga.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from fsm_saga.ports import SAGA_COMMANDS_MAX, Append, Command, Head
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Append, Command, FinishedPage, Head
 from fsm_saga.stores.damage import answer_with, damaged_answer
 from fsm_saga.stores.heads import damaged_head
 from fsm_saga.stores.redis_commits import Lead, RedisCommits, fenced_by
@@ -140,6 +140,22 @@ class RedisStore:
         # One that came to its end between two questions is finished, whatever the set said.
         heads = [head for head in newest_first if not (only_unfinished and head.is_final)]
         return heads if limit is None else heads[: max(limit, 0)]
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``. A leader's are those of its shards."""
+        self._check_open()
+        keys = (self._layout.heads, self._layout.all)
+        rows = await self._link.run(HEADS, keys, f"({after}" if after else "+inf", limit)
+        heads: list[Head] = []
+        for _number, name, value in _threes(rows):
+            saga_id = name.decode(errors="replace")
+            if self._leads and shard_of(saga_id, self._link.shards) not in self._leads:
+                continue
+            head = await self._listed(saga_id, value)
+            if head is not None and head.is_final:
+                heads.append(head)
+        is_last = len(rows) < 3 * limit
+        return FinishedPage(heads=heads, after="" if is_last else rows[-3].decode())
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """See ``Store.remove``."""

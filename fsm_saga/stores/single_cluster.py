@@ -13,7 +13,17 @@ from typing import Any, Protocol
 
 from fsm_saga.core.records import Record
 from fsm_saga.errors import StoreError, StoreLockedError, StoreUnavailableError
-from fsm_saga.ports import Append, Command, Head, Leader, Member, Roster, Store, Term
+from fsm_saga.ports import (
+    Append,
+    Command,
+    FinishedPage,
+    Head,
+    Leader,
+    Member,
+    Roster,
+    Store,
+    Term,
+)
 from fsm_saga.stores.refusals import closed
 
 SHARD = 0
@@ -245,6 +255,9 @@ class _LateReader:
         self, *, only_unfinished: bool = False, limit: int | None = None
     ) -> Sequence[Head]:
         return await (await self._opened()).heads(only_unfinished=only_unfinished, limit=limit)
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        return await (await self._opened()).finished(after=after, limit=limit)
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         await (await self._opened()).remove(saga_id, position=position)

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from fsm_saga.core.records import Record
 from fsm_saga.errors import StoreError
-from fsm_saga.ports import Append, Command, Head
+from fsm_saga.ports import Append, Command, FinishedPage, Head
 from fsm_saga.stores.codec import encode_object
 from fsm_saga.stores.group_commit import GroupCommit
 from fsm_saga.stores.refusals import check_command, closed, read_only
@@ -94,6 +94,10 @@ class SqliteReadStore:
         return await self._read(
             lambda: self._reader.heads(only_unfinished=only_unfinished, limit=limit)
         )
+
+    async def finished(self, *, after: str = "", limit: int) -> FinishedPage:
+        """See ``Store.finished``."""
+        return await self._read(lambda: self._reader.finished(after=after, limit=limit))
 
     async def remove(self, saga_id: str, *, position: int | None = None) -> None:
         """Refuse: see ``Store.remove``."""

@@ -15,7 +15,7 @@ import apsw
 
 from fsm_saga.core.records import Record
 from fsm_saga.errors import CorruptRecordError, StoreError, StoreVersionError
-from fsm_saga.ports import SAGA_COMMANDS_MAX, Command, Head
+from fsm_saga.ports import SAGA_COMMANDS_MAX, Command, FinishedPage, Head
 from fsm_saga.stores.heads import damaged_head
 from fsm_saga.stores.refusals import is_text
 from fsm_saga.stores.sqlite_commands import (
@@ -133,6 +133,13 @@ class JournalReader:
         except _IndexDamagedError:
             heads = self._heads(_ALL_HEADS, None)
             return [head for head in heads if not head.is_final][:limit]
+
+    def finished(self, *, after: str, limit: int) -> FinishedPage:
+        """Return a page of the sagas that have ended, the newest first. See ``Store.finished``."""
+        page = self._page(_ALL_HEADS, int(after or _NUMBER_MAX), limit)
+        found = (sound_head(row) or self._close_look(row[0]) for row in page)
+        heads = tuple(head for head in found if head is not None and head.is_final)
+        return FinishedPage(heads=heads, after=str(page[-1][0]) if len(page) == limit else "")
 
     def _heads(self, statement: str, limit: int | None) -> list[Head]:
         heads: list[Head] = []

@@ -181,6 +181,28 @@ async def test_a_leader_lists_the_unfinished_sagas_and_commands_of_its_own_shard
     assert len(await ours.reader.pending_commands()) == 2
 
 
+async def test_a_leader_lists_the_finished_sagas_of_its_own_shards(connect: Open) -> None:
+    ours, theirs = await connect(), await connect()
+    _seat, of_two = await led(ours, "a", 0, 2)
+    _seat, of_one = await led(theirs, "b", 1)
+    for shard in range(3):
+        for number in range(3):
+            saga_id = saga_in(shard, number)
+            store = of_one if shard == 1 else of_two
+            await store.append(append_of(saga_id, 0, submitted(saga_id), state="DONE"))
+    expected = {of_two: (0, 2), of_one: (1,), ours.reader: (0, 1, 2)}
+    for store, shards in expected.items():
+        found: list[str] = []
+        after = ""
+        while True:
+            page = await store.finished(after=after, limit=2)
+            found += [head.saga_id for head in page.heads]
+            after = page.after
+            if not after:
+                break
+        assert sorted(found) == sorted(saga_in(shard, n) for shard in shards for n in range(3))
+
+
 async def test_a_command_from_anywhere_is_answered_by_its_leader(connect: Open) -> None:
     ours, theirs = await connect(), await connect()
     _seat, store = await led(ours, "a", 2)

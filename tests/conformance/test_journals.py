@@ -300,6 +300,50 @@ async def test_a_saga_that_leaves_its_end_is_unfinished_again(store: Store) -> N
     assert [head.saga_id for head in await store.heads(only_unfinished=True)] == ["trip-7"]
 
 
+async def finished_by_pages(store: Store, limit: int) -> list[str]:
+    """Return the names of the sagas that have ended, read page by page."""
+    found: list[str] = []
+    after, pages = "", 0
+    while not pages or after:
+        page = await store.finished(after=after, limit=limit)
+        assert len(page.heads) <= limit
+        assert all(head.is_final for head in page.heads)
+        found += [head.saga_id for head in page.heads]
+        after, pages = page.after, pages + 1
+        assert pages < 100
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 6, 100])
+async def test_the_finished_come_page_by_page_each_once(store: Store, limit: int) -> None:
+    assert await finished_by_pages(store, limit) == []
+    ended = [f"ended/{number} é" for number in range(5)]
+    for number, saga_id in enumerate(ended):
+        await store_saga(store, f"open-{number}")
+        await store_saga(store, saga_id, state="FAILED" if number % 2 else "DONE")
+    assert sorted(await finished_by_pages(store, limit)) == ended
+
+
+async def test_what_is_removed_while_pages_are_read_hides_no_other(backend: Backend) -> None:
+    async with backend.writer() as store, backend.reader() as reader:
+        names = [f"trip-{number}" for number in range(7)]
+        for saga_id in names:
+            await store_saga(store, saga_id, state="DONE")
+        assert sorted(await finished_by_pages(reader, 3)) == names
+        found: list[str] = []
+        after = ""
+        while True:
+            page = await store.finished(after=after, limit=2)
+            for head in page.heads:
+                found.append(head.saga_id)
+                await store.remove(head.saga_id, position=head.position)
+            after = page.after
+            if not after:
+                break
+        assert sorted(found) == names
+        assert await store.heads() == []
+
+
 # --- removal ------------------------------------------------------------------------------------
 
 
@@ -431,6 +475,8 @@ async def test_a_closed_store_refuses_and_closing_it_again_does_nothing(backend:
             await store.remove("trip-7")
         with pytest.raises(StoreError, match="is closed"):
             await store.pending_commands()
+        with pytest.raises(StoreError, match="is closed"):
+            await store.finished(limit=1)
 
 
 async def test_a_store_knows_the_url_it_was_opened_by(store: Store) -> None:
