@@ -200,6 +200,22 @@ def test_a_check_is_asked_with_the_time_of_the_action_and_no_params() -> None:
     assert spec.check.retry == only({**BOOK}).undo.retry  # type: ignore[union-attr]
 
 
+def test_a_tool_of_which_nothing_is_declared_promises_nothing() -> None:
+    plan = plan_of({**BOOK, "rollback": {"tool": "refund", "params": {}}}, {**PAY, "params": {}})
+    declared = {"contracts": {"pay": {"check": "look"}}, "rollbacks": {}}
+    book, pay = compile_plan(plan, declared).steps
+    assert book.undo is not None
+    assert pay.check is not None
+    assert book.action.contract == book.undo.contract == pay.check.contract == ToolContract()
+
+
+def test_a_step_that_only_reads_has_no_undo_whoever_says_so() -> None:
+    undo = {"tool": "refund", "params": {}}
+    declared = {"contracts": {"book": {}}, "rollbacks": {"0": undo}}
+    for step in ({**BOOK, "kind": "read_only"}, {**BOOK, "kind": "read_only", "rollback": undo}):
+        assert compile_plan(plan_of(step), declared).steps[0].undo is None
+
+
 def test_a_step_that_only_reads_leaves_nothing_to_settle() -> None:
     for spec in (only(look()), only({**BOOK, "kind": "read_only"})):
         assert spec.kind is StepKind.READ_ONLY

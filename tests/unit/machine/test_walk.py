@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,10 @@ from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Direction
 from fsm_saga.machine import walk
 from fsm_saga.machine.explore import Decide, Space
+from fsm_saga.machine.ledger import Ledger
 from fsm_saga.machine.moves import Move, Way
 from fsm_saga.machine.search import Found
-from fsm_saga.machine.walk import Walker
+from fsm_saga.machine.walk import OUTSIDE_CHANCE, Walker
 from tests.modelcheck.programs import APPROVED, COMPENSATABLE, PIVOT, make_program
 from tests.modelcheck.zoo import DECIDERS
 
@@ -111,12 +114,92 @@ def test_where_nothing_happens_by_chance_a_walk_goes_home(monkeypatch: pytest.Mo
 
 
 def test_a_walk_that_cannot_go_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that starts nothing: a coordinator may stop, and nothing else can happen."""
     monkeypatch.setattr(Walker, "_choose", lambda *_: None)
-    monkeypatch.setattr(Walker, "_best", lambda *_: None)
-    _walker, found = walked(monkeypatch, walks=1)
+    _walker, found = walked(monkeypatch, walks=1, decider=idle)
     finding, path = found.breaches["END"]
-    assert finding.message == "things go well, and yet no end is reached (EXECUTING(1))"
+    assert finding.message == "things go well, and yet no end is reached (PENDING)"
     assert [step.event for step in path] == ["submitted"]
+
+
+def idle(saga: Saga, event: e.Event) -> Decision:
+    return Decision(saga, (), ())
+
+
+class Scripted(random.Random):
+    """Draws what it was told to draw, and keeps among what it was asked to choose."""
+
+    def __init__(self, *draws: float) -> None:
+        super().__init__()
+        self.draws = list(draws)
+        self.offered: list[str] = []
+
+    def random(self) -> float:
+        return self.draws.pop(0)
+
+    def choice(self, seq: Any) -> Any:
+        self.offered = sorted(f"{made.step} {made.what}" for made in seq)
+        return seq[0]
+
+
+OUTSIDE = [
+    "-1 somebody cancels",
+    "-1 the coordinator stops, and another one resumes",
+    "0 a late copy of a call that was given up takes effect",
+]
+INSIDE = ["0 done", "0 done, but the answer cannot be used", "0 no answer", "0 refused"]
+
+
+@pytest.mark.parametrize(
+    ("draws", "offered"),
+    [
+        ((0.0999 * 0.3,), OUTSIDE),
+        ((OUTSIDE_CHANCE * (1 - 0.7), 0.69), ["0 done"]),
+        ((0.99, 0.69), ["0 done"]),
+        ((0.99, 0.7), INSIDE),
+    ],
+)
+def test_with_luck_things_go_well(draws: tuple[float, ...], offered: list[str]) -> None:
+    made, _found = walker(ONE)
+    made._random = scripted = Scripted(*draws)
+    space = made._space
+    stray = space.ledgers.number(Ledger(stray=1))
+    start = space.initial()
+    made._choose((start[0], stray, start[2]), 0.7)
+    assert scripted.offered == offered
+    assert scripted.draws == []
+
+
+def test_where_nothing_helps_anything_may_be_chosen() -> None:
+    """A person who is asked may answer in ways none of which is a success."""
+    made, _found = walker(ONE)
+    config = made._space.initial()
+    for what in ("no answer", "tried again", "no answer"):
+        config = next(end for move, end in made._space.successors(config) if move.what == what)
+    assert str(made._space.node(config).saga.state) == "NEEDS_HUMAN"
+    made._random = scripted = Scripted(0.99, 0.0)
+    made._choose(config, 0.7)
+    assert len(scripted.offered) > 1
+    assert all(each.startswith("0 a person") for each in scripted.offered)
+
+
+def test_where_only_others_can_do_something_they_do() -> None:
+    made, _found = walker(ONE, decider=idle)
+    made._random = scripted = Scripted()
+    made._choose(made._space.initial(), 0.97)
+    assert scripted.offered == OUTSIDE[:2]
+
+
+def test_what_the_walks_saw_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, found = walked(monkeypatch, walks=30)
+    ends = Counter[tuple[str, str]]()
+    for config in made._seen:
+        saga = made._space.node(config).saga
+        if saga.outcome is not None:
+            ends[str(saga.state), str(saga.outcome)] += 1
+    assert found.ends == ends
+    assert max(ends.values()) > 1
+    assert found.transitions == found.walked == len(made._seen)
 
 
 def answered(decided: bool) -> Decide:
