@@ -207,7 +207,7 @@ def told(mutants: list[Mutant], listed: Listed) -> dict[str, Any]:
             row[fate] += 1
             row["timed_out"] += mutant.has_timed_out
     lived = {mutant.change for mutant in mutants if mutant.has_survived}
-    killed = {mutant.change for mutant in mutants} - lived
+    tried = {mutant.change for mutant in mutants if mutant.exit_code is not None}
     return {
         **_rated(total),
         "packages": {name: _rated(row) for name, row in packages.items()},
@@ -216,7 +216,7 @@ def told(mutants: list[Mutant], listed: Listed) -> dict[str, Any]:
         "survivors": [_row(each, listed.reason(each)) for each in sorted(lived, key=_order)],
         "listed_in_vain": [
             _row(each, listed.reason(each))
-            for each in sorted(killed & set(listed.changes), key=_order)
+            for each in sorted((tried - lived) & set(listed.changes), key=_order)
         ],
     }
 

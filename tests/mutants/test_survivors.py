@@ -83,6 +83,8 @@ def test_what_is_listed_and_does_not_survive_is_told() -> None:
     change = Change(function="fsm_saga.core.ids.f", was="a", becomes="b")
     killed = Mutant(name="n", exit_code=1, change=change)
     assert len(told([killed], Listed({change: "why"}))["listed_in_vain"]) == 1
+    not_run = Mutant(name="n", exit_code=None, change=change)
+    assert told([not_run], Listed({change: "why"}))["listed_in_vain"] == []
 
 
 def test_a_rule_excuses_what_differs_in_nothing_else() -> None:

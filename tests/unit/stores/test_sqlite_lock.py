@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -100,3 +102,17 @@ def test_a_lock_that_cannot_be_made_is_told_with_its_cause(tmp_path: Path) -> No
     assert "Is a directory" in caught.value.message
     assert repr(f"{path}.lock") in caught.value.message
     assert not isinstance(caught.value, StoreLockedError)
+
+
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that only stands for a lock would outlive whoever is killed."""
+
+    def no_locks(_file: int, _how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StoreError, match="could not be locked") as caught:
+        acquire_writer_lock(str(tmp_path / "sagas.db"))
+    assert os.strerror(errno.ENOSYS) in caught.value.message
