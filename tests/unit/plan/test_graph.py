@@ -181,3 +181,9 @@ def test_a_plan_too_long_for_the_exact_width_is_as_wide_as_its_chains() -> None:
     assert graph_of(line).width == 1
     two_lines = tuple((at - 2,) if at > 1 else () for at in range(size))
     assert graph_of(two_lines).width == 2
+
+
+def test_a_bound_that_is_no_bound_is_not_taken_for_the_width() -> None:
+    """Three chains cover these steps greedily, and no three of them may run at once."""
+    needs: Needs = ((), (), (0,), (1, 2), (2,))
+    assert graph_of(needs).width == largest_antichain(needs) == 2

@@ -268,3 +268,15 @@ def test_a_hostile_plan_is_refused_before_it_costs_much(name: str) -> None:
     with contextlib.suppress(PlanError):
         read_plan(HOSTILE[name], catalogue)
     assert time.perf_counter() - start < 5.0
+
+
+def test_a_text_is_read_within_the_limits_that_are_asked_for() -> None:
+    text, calls = text_of(step(1, "any", params={"a": "x" * 80})), '{"calls": []}' + " " * 80
+    for limits in (Limits(plan_bytes_max=90), Limits(value_max=3), Limits(depth_max=2)):
+        with pytest.raises(PlanError, match=r"too-large|too-many-values|too-deep"):
+            read_plan(text, TOOLS, limits=limits)
+    assert read_plan(text, TOOLS)
+    with pytest.raises(PlanError, match="too-large"):
+        check_calls(calls, plan(*chain(1)), TOOLS, limits=Limits(plan_bytes_max=90))
+    with pytest.raises(PlanError, match="no-calls"):
+        check_calls(calls, plan(*chain(1)), TOOLS)

@@ -24,7 +24,7 @@ from fsm_saga.plan.model import (
     parts_of_reading,
     plan_of_reading,
 )
-from fsm_saga.plan.read import read_value
+from fsm_saga.plan.read import read_json, read_value
 from tests.unit.plan.builders import chain, plan, step
 
 FULL: dict[str, Any] = {
@@ -358,3 +358,32 @@ def test_a_text_is_held_to_the_limits_that_are_asked_for() -> None:
     assert Plan.read(text).inputs == {"x": "a" * 20}
     with pytest.raises(PlanError, match="text-too-long"):
         Plan.read(text, limits=Limits(string_max=10))
+
+
+def test_a_task_id_is_a_text_and_nothing_that_reads_as_one() -> None:
+    with pytest.raises(PlanError, match="Expected a text"):
+        Plan.check_task_id(b"trip")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [99, 100, 101, 150])
+def test_as_many_problems_of_the_shape_are_told_as_are_asked_for(count: int) -> None:
+    unknown = {f"f{number}": 1 for number in range(count)}
+    limits = Limits(problem_max=200)
+    reading = read_json(json.dumps({"task_id": "t", "steps": [], **unknown}))
+    _plan, problems = plan_of_reading(reading, limits)
+    assert len(problems.as_tuple()) == count
+    _calls, problems = calls_of_reading(read_json(json.dumps({"calls": [], **unknown})), limits)
+    assert len(problems.as_tuple()) == count
+
+
+def test_an_unknown_field_beside_calls_is_told_the_one_there_is() -> None:
+    _calls, problems = calls_of_reading(read_json('{"calls": [], "zzz": 1}'))
+    (problem,) = problems.as_tuple()
+    assert problem.hint == "Leave it out; the fields are 'calls'."
+
+
+def test_what_json_cannot_say_is_told_with_the_reason() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Step(step_id=1, tool="a", params={"x": {1, 2}})
+    (error,) = refused.value.errors()
+    assert error["msg"] == "/x: A value of type set cannot be written as JSON."

@@ -186,3 +186,31 @@ def test_the_rules_that_depend_on_the_inputs_can_be_asked_alone() -> None:
     assert "in the input 'who': 'Ada' has no 'name'" in problem.message
     (problem,) = input_problems(plan(*steps), uses)
     assert problem.code == "unknown-input"
+
+
+def test_a_circle_of_references_is_told_once_whatever_else_is_wrong() -> None:
+    """Of the two chains each waits for the other; the last step uses what runs beside it."""
+    codes, _, is_ordered = look(
+        step(0, depends_on=[]),
+        step(1, params={"x": "$output.step_3"}),
+        step(2, depends_on=[]),
+        step(3, params={"x": "$output.step_1"}),
+        step(4, depends_on=[], params={"x": "$output.step_0"}),
+    )
+    assert codes == ["cycle", "reference-not-before"]
+    assert not is_ordered
+
+
+def test_an_input_may_be_called_like_a_step() -> None:
+    made = plan(
+        step(1, "book", depends_on=[]),
+        step(2, "book", depends_on=[], params={"x": "$input.1.zzz"}),
+        inputs={"1": {"id": 7}},
+    )
+    problems = Problems()
+    catalogue = tools(tool("book", output=closed(id=TEXT)))
+    graph = order_problems(made, catalogue, collect(made), problems)
+    (found,) = problems.as_tuple()
+    assert found.message == "'$input.1.zzz' leads nowhere in the input '1': an object has no 'zzz'."
+    assert graph is not None
+    assert graph.needs == ((), ())

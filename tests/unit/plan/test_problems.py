@@ -114,3 +114,10 @@ def test_a_later_look_is_silent_where_an_earlier_one_found_the_place_bad() -> No
     problems.extend([problem("second", "/a")])
     problems.extend_elsewhere([problem("third", "/a"), problem("fourth", "/b"), problem("5", "/b")])
     assert [each.code for each in problems] == ["first", "second", "fourth", "5"]
+
+
+@pytest.mark.parametrize(
+    ("count", "end"), [(8, "'7'"), (9, "'7' and 1 more"), (11, "'7' and 3 more")]
+)
+def test_eight_names_are_listed_and_the_others_counted(count: int, end: str) -> None:
+    assert listed(str(number) for number in range(count)).endswith(f"'6', {end}")

@@ -257,3 +257,15 @@ def test_many_brackets_are_counted_level_by_level(rest: str) -> None:
     deep = '{"a": ' + "[" * 63 + rest + "]" * 63 + ', "b": ' + "[[[]]]}"
     assert codes(deep) == []
     assert codes(deep.replace("[" * 63, "[" * 64).replace("]" * 63, "]" * 64)) == ["too-deep"]
+
+
+def test_a_slip_is_known_by_the_sign_itself() -> None:
+    hints = {
+        "{Xa: 1}": "Put keys and texts into double quotes.",
+        "{'a': 1}": "Put keys and texts into straight double quotes.",
+        'X: {"a": 1}': "Send the JSON alone, or put it into one ```json fence.",
+    }
+    for text, hint in hints.items():
+        with pytest.raises(PlanError) as refused:
+            read_json(text)
+        assert [problem.hint for problem in refused.value.problems] == [hint]

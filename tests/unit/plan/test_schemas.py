@@ -465,3 +465,9 @@ def test_a_name_in_a_reference_of_a_schema_may_be_escaped() -> None:
     schema = {"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": {"type": "string"}}}
     assert output_is_single(tool("t", output=schema))
     assert lacks(tool("t", output=schema), ("x",)) == "it is of type string, so it has no 'x'"
+
+
+def test_of_a_long_message_three_hundred_characters_are_told() -> None:
+    facts = tool("pick", params={"properties": {"x": {"type": "integer"}}})
+    (found,) = params_mismatches(facts, {"x": "0123456789" * 40}, (), Near())
+    assert found.message == f'"{("0123456789" * 40)[:299]}.'

@@ -75,3 +75,14 @@ def test_no_more_errors_are_told_than_the_limit_and_one() -> None:
     with pytest.raises(ValidationError) as refused:
         Plan.model_validate({"task_id": "t", "steps": [], **{f"f{n}": 1 for n in range(50)}})
     assert len(list(shape_problems(refused.value, {}, Limits(problem_max=3)))) == 4
+
+
+def test_of_an_error_without_words_of_ours_the_schema_is_named() -> None:
+    class Part(BaseModel):
+        number: int = Field(multiple_of=2)
+
+    with pytest.raises(ValidationError) as refused:
+        Part.model_validate({"number": 3})
+    (problem,) = shape_problems(refused.value, {})
+    assert problem.message == "Input should be a multiple of 2; found 3."
+    assert problem.hint == "Look at the plan's JSON Schema."

@@ -237,3 +237,10 @@ def test_an_undo_by_what_was_known_before_the_call_needs_no_answer() -> None:
         inputs={"ref": "r"},
     )
     assert lint(made, tools(wire, recall, TOOLS["read"])) == ()
+
+
+def test_a_retriable_step_may_follow_a_step_without_way_back_wherever_it_is_listed() -> None:
+    after = step(1, "any", kind="retriable", depends_on=[2])
+    last = step(2, "send", params={"text": "x"}, depends_on=[])
+    for steps in ((after, last), (last, after)):
+        assert lint(plan(*steps), TOOLS) == ()
