@@ -11,7 +11,7 @@ import heapq
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
@@ -33,17 +33,19 @@ logger = logging.getLogger("fsm_saga.service")
 
 BATCH = 50
 """Sagas that are made durable by one sync."""
-LISTED_MAX = 200_000
-"""Finished sagas that are remembered from one look at the store."""
+PAGE = 200
+"""Sagas of which the store is asked at a time."""
+WAITING_MAX = 25_000
+"""Finished sagas of a shard that are remembered because they are not old enough yet."""
 FIRST_S = 10.0
 """After a shard is taken over its sagas come first."""
 LOOK_S = 30.0
 """The longest sleep: a clock may be set meanwhile."""
 RETRY_S = 30.0
-LIST_AGAIN_S = 1.0
+LOOK_AGAIN_S = 1.0
 """The shortest time between two looks at all that is finished."""
 BREATH_S = 0.05
-"""Between two batches, for the sagas that are under way."""
+"""Between two batches or pages, for the sagas that are under way."""
 
 
 class Archived(Struct, frozen=True, kw_only=True):
@@ -84,15 +86,17 @@ async def archive_finished(
         OSError: The archive cannot be written to; nothing was removed that is not in it.
     """
     archive = directory if isinstance(directory, Archive) else Archive(directory)
-    old = [
-        head
-        for head in await store.heads()
-        if head.is_final and head.updated_at <= now - older_than_s and is_mine(head.saga_id)
-    ]
-    old.sort(key=lambda head: head.updated_at)
+    old: list[tuple[float, str]] = []
+    async for heads in _pages(store):
+        old += [
+            (head.updated_at, head.saga_id)
+            for head in heads
+            if head.updated_at <= now - older_than_s and is_mine(head.saga_id)
+        ]
+    old.sort()
     moved: list[Head] = []
     left: dict[str, str] = {}
-    chosen = [head.saga_id for head in old[:limit]]
+    chosen = [saga_id for _ended_at, saga_id in old[:limit]]
     for at in range(0, len(chosen), BATCH):
         done = await _move(store, archive, chosen[at : at + BATCH])
         moved += done.heads
@@ -100,17 +104,30 @@ async def archive_finished(
     return Archived(heads=tuple(moved), left=left)
 
 
+async def _pages(store: Store) -> AsyncIterator[Sequence[Head]]:
+    """Give all that is finished in a store, some at a time."""
+    after = ""
+    while True:
+        page = await store.finished(after=after, limit=PAGE)
+        yield page.heads
+        after = page.after
+        if not after:
+            return
+
+
 async def _move(store: Store, archive: Archive, saga_ids: Sequence[str]) -> Archived:
     finished: list[Finished] = []
     left: dict[str, str] = {}
-    for saga_id in saga_ids:
-        try:
-            found = await _finished(store, saga_id)
-        except (CorruptRecordError, StoreVersionError) as error:
-            left[saga_id] = error.message
-        else:
-            if found is not None:
-                finished.append(found)
+    looks = [_finished(store, saga_id) for saga_id in saga_ids]
+    for saga_id, found in zip(
+        saga_ids, await asyncio.gather(*looks, return_exceptions=True), strict=True
+    ):
+        if isinstance(found, CorruptRecordError | StoreVersionError):
+            left[saga_id] = found.message
+        elif isinstance(found, BaseException):
+            raise found
+        elif found is not None:
+            finished.append(found)
     # Shielded by its thread: a cancellation leaves lines in the archive and sagas in the store.
     await asyncio.to_thread(archive.keep, finished)
     removals = [store.remove(each.head.saga_id, position=each.head.position) for each in finished]
@@ -149,19 +166,27 @@ async def _finished(store: Store, saga_id: str) -> Finished | None:
     return Finished(head=head, records=records)
 
 
-class _Listing(Struct, frozen=True, kw_only=True):
-    """The finished sagas of all shards, as of one look, with when they ended; the oldest first."""
+class _Waiting(Struct, frozen=True, kw_only=True):
+    """What one look at the finished sagas of a shard has left for later.
 
-    at: float
-    is_whole: bool
+    Attributes:
+        looked_at: When the look began.
+        is_all: Whether nothing else waits.
+        ended: When they ended and which they are, the oldest first.
+    """
+
+    looked_at: float
+    is_all: bool
     ended: Sequence[tuple[float, str]]
 
 
 class Archivist:
     """Archives, as long as a coordinator serves, what ended long ago on the shards it leads.
 
-    The shards share one look at the store. What is not in it ended later, so the next look is
-    needed only after ``older_than_s``, or when the first has shown more than was remembered.
+    A look goes through what is finished on a shard page by page, archives what is old enough, and
+    remembers the oldest of the rest, which follow when their time comes. What is not remembered
+    ended later. So the next look is needed only after ``older_than_s``, or when there was more
+    than is remembered; and what this takes of memory does not depend on how much is finished.
     """
 
     def __init__(
@@ -179,7 +204,6 @@ class Archivist:
         self._older_than_s = older_than_s
         self._shards = shards
         self._first_s = first_s
-        self._listing: _Listing | None = None
         self._turn = asyncio.Lock()
 
     def attach(self, term: Term, engine: Engine) -> None:
@@ -192,11 +216,10 @@ class Archivist:
 
     async def _run(self, term: Term, coordinator: Coordinator, clock: Clock) -> None:
         await clock.sleep(self._first_s)
-        later_than = -1.0
         while True:
             try:
-                listing = await self._list(coordinator.store, clock.now(), later_than)
-                await self._drain(term, coordinator.store, clock, listing)
+                waiting = await self._look(term, coordinator.store, clock)
+                await self._drain(term, coordinator.store, clock, waiting)
             except FencedError as error:
                 coordinator.stop(error)
                 return
@@ -206,44 +229,68 @@ class Archivist:
                 )
                 await clock.sleep(RETRY_S)
                 continue
-            later_than = listing.at
-            again_s = self._older_than_s if listing.is_whole else 0.0
-            await self._sleep_until(listing.at + max(again_s, LIST_AGAIN_S), clock)
+            again_s = self._older_than_s if waiting.is_all else 0.0
+            await self._sleep_until(waiting.looked_at + max(again_s, LOOK_AGAIN_S), clock)
 
-    async def _list(self, store: Store, now: float, later_than: float) -> _Listing:
-        """Return a look at the store that is later than the one that was worked off."""
-        async with self._turn:
-            known = self._listing
-            if (
-                known is None
-                or known.at <= later_than
-                or not 0 <= now - known.at < self._older_than_s
-            ):
-                ended = [(h.updated_at, h.saga_id) for h in await store.heads() if h.is_final]
-                oldest = heapq.nsmallest(LISTED_MAX, ended)
-                is_whole = len(oldest) == len(ended)
-                known = self._listing = _Listing(at=now, is_whole=is_whole, ended=oldest)
-            return known
-
-    async def _drain(self, term: Term, store: Store, clock: Clock, listing: _Listing) -> None:
-        """Archive the shard's part of a look, each saga when it is old enough."""
-        waiting = deque(
-            each for each in listing.ended if shard_of(each[1], self._shards) == term.shard
-        )
-        while waiting:
-            await self._sleep_until(waiting[0][0] + self._older_than_s, clock)
+    async def _look(self, term: Term, store: Store, clock: Clock) -> _Waiting:
+        """Archive what is old enough on a shard, and return what follows."""
+        looked_at = clock.now()
+        # The youngest is on top: it is what is forgotten when there are too many.
+        youngest_first: list[tuple[float, str]] = []
+        is_all = True
+        async for heads in self._pages(store, clock):
             until = clock.now() - self._older_than_s
             due: list[str] = []
-            while waiting and waiting[0][0] <= until and len(due) < BATCH:
-                due.append(waiting.popleft()[1])
-            if not due:
-                continue
-            done = await _move(store, self._archive, due)
-            for saga_id, why in done.left.items():
-                logger.warning("saga %r stays in the store: %s", saga_id, why)
-            if done.heads:
-                logger.info("%d finished sagas of shard %d archived", len(done.heads), term.shard)
+            for head in heads:
+                if shard_of(head.saga_id, self._shards) != term.shard:
+                    continue
+                if head.updated_at <= until:
+                    due.append(head.saga_id)
+                    continue
+                heapq.heappush(youngest_first, (-head.updated_at, head.saga_id))
+                if len(youngest_first) > WAITING_MAX:
+                    heapq.heappop(youngest_first)
+                    is_all = False
+            for at in range(0, len(due), BATCH):
+                await self._archive_some(term, store, clock, due[at : at + BATCH])
+        ended = sorted((-ended_at, saga_id) for ended_at, saga_id in youngest_first)
+        return _Waiting(looked_at=looked_at, is_all=is_all, ended=ended)
+
+    async def _drain(self, term: Term, store: Store, clock: Clock, waiting: _Waiting) -> None:
+        """Archive what a look has left, each saga when it is old enough."""
+        rest = deque(waiting.ended)
+        while rest:
+            await self._sleep_until(rest[0][0] + self._older_than_s, clock)
+            until = clock.now() - self._older_than_s
+            due: list[str] = []
+            while rest and rest[0][0] <= until and len(due) < BATCH:
+                due.append(rest.popleft()[1])
+            if due:
+                await self._archive_some(term, store, clock, due)
+
+    async def _pages(self, store: Store, clock: Clock) -> AsyncIterator[Sequence[Head]]:
+        """Give all that is finished, and the store time for the sagas that are under way.
+
+        The shards take turns: at a start all of them begin to look at one time.
+        """
+        after: str | None = ""
+        while after is not None:
+            async with self._turn:
+                page = await store.finished(after=after, limit=PAGE)
+                await clock.sleep(BREATH_S)
+            yield page.heads
+            after = page.after or None
+
+    async def _archive_some(
+        self, term: Term, store: Store, clock: Clock, saga_ids: Sequence[str]
+    ) -> None:
+        async with self._turn:
+            done = await _move(store, self._archive, saga_ids)
             await clock.sleep(BREATH_S)
+        for saga_id, why in done.left.items():
+            logger.warning("saga %r stays in the store: %s", saga_id, why)
+        if done.heads:
+            logger.info("%d finished sagas of shard %d archived", len(done.heads), term.shard)
 
     async def _sleep_until(self, at: float, clock: Clock) -> None:
         while (left_s := at - clock.now()) > 0:

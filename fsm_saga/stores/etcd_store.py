@@ -22,6 +22,7 @@ from fsm_saga.errors import (
     StoreUnavailableError,
 )
 from fsm_saga.etcd.data import (
+    Compare,
     Delete,
     KeyValue,
     Operation,
@@ -298,12 +299,20 @@ class EtcdStore:
         shard, epoch = self._view.term_of(saga_id, f"Removing saga {saga_id!r}")
         layout = self._layout
         leads, live = self._view.leads(shard, epoch), layout.live_saga(shard, saga_id)
-        for _ in range(REMOVALS_TRIED):
-            (ended,) = await self._view.gets((layout.done_saga(shard, saga_id),))
-            if position is not None and ended is not None:
-                await self._check_end(ended, position)
-            await self._commands.clear(saga_id, (leads, is_absent(live)))
-            answer = await self._link.write_alone(self._removal(saga_id, shard, epoch, ended))
+        done = layout.done_saga(shard, saga_id)
+        for number in range(REMOVALS_TRIED):
+            if number == 0 and position is not None:
+                # Mostly all is as it was seen, and nobody has asked anything of the saga.
+                as_it_was, is_there = value_is(done, end_value(done, position)), True
+            else:
+                (ended,) = await self._view.gets((done,))
+                is_there = ended is not None
+                if position is not None and ended is not None:
+                    await self._check_end(ended, position)
+                await self._commands.clear(saga_id, (leads, is_absent(live)))
+                as_it_was = mod_revision_is(done, 0 if ended is None else ended.mod_revision)
+            removal = self._removal(saga_id, shard, epoch, as_it_was, is_there=is_there)
+            answer = await self._link.write_alone(removal)
             if answer.succeeded:
                 self._link.note_removal(layout.removal(shard, epoch, saga_id), answer.revision)
                 return
@@ -329,29 +338,31 @@ class EtcdStore:
         if found != position:
             raise grown(saga_id, expected=position, found=found)
 
-    def _removal(self, saga_id: str, shard: int, epoch: int, ended: KeyValue | None) -> Txn:
+    def _removal(
+        self, saga_id: str, shard: int, epoch: int, as_it_was: Compare, *, is_there: bool
+    ) -> Txn:
         """Return the removal of a saga that has ended just so, and that nobody asks anything of.
 
         It leaves a mark that every later first append of a saga has to know of; see ``_begin``.
         """
         layout = self._layout
-        live, done = layout.live_saga(shard, saga_id), layout.done_saga(shard, saga_id)
+        live = layout.live_saga(shard, saga_id)
         leads = self._view.leads(shard, epoch)
         asked, asked_end = interval(layout.of_saga(saga_id))
         below = (layout.journal(saga_id), layout.parts(saga_id))
         writes: list[Operation] = [
-            Delete(key=done),
+            Delete(key=layout.done_saga(shard, saga_id)),
             Delete(key=layout.indexed(saga_id)),
             *(Delete(key=key, range_end=end) for key, end in map(interval, below)),
         ]
-        if ended is not None:
+        if is_there:
             mark = layout.removal(shard, epoch, saga_id)
             writes.append(Put(key=mark, value=b"", lease=self._view.lease))
         return Txn(
             compares=(
                 leads,
                 is_absent(live),
-                mod_revision_is(done, 0 if ended is None else ended.mod_revision),
+                as_it_was,
                 replace(is_absent(asked), range_end=asked_end),
             ),
             success=tuple(writes),

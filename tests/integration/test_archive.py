@@ -93,10 +93,11 @@ async def test_what_ended_long_ago_is_in_the_archive_and_no_longer_in_the_store(
 ) -> None:
     async with open_engine("done", "failed", "young") as engine:
         journals = {name: await engine.store.load(name) for name in ("done", "failed")}
-        young = await engine.store.head("young")
+        old, young = await engine.store.head("done"), await engine.store.head("young")
+        assert old is not None
         assert young is not None
         done = await archive_finished(
-            engine.store, tmp_path / "new" / "old", older_than_s=10.0, now=young.updated_at + 9.9
+            engine.store, tmp_path / "new" / "old", older_than_s=10.0, now=old.updated_at + 9.9
         )
         assert done.heads == ()
         done = await archive_finished(
@@ -346,7 +347,7 @@ async def until_gone(store: Store, *saga_ids: str) -> list[Head]:
 async def test_a_leader_archives_what_ends_on_its_shard_once_it_is_old_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fsm_saga.service.archiving.LIST_AGAIN_S", 0.05)
+    monkeypatch.setattr("fsm_saga.service.archiving.LOOK_AGAIN_S", 0.05)
     archive = Archive(tmp_path)
     names = [f"trip-{number}" for number in range(8)]
     mine = [name for name in names if shard_of(name, 2) == 1]
@@ -359,6 +360,46 @@ async def test_a_leader_archives_what_ends_on_its_shard_once_it_is_old_enough(
 
     assert {head.saga_id for head in left} == set(names) - set(mine)
     assert sorted(names_in(tmp_path)) == sorted(mine)
+
+
+class Hands:
+    """A clock that goes on only while somebody sleeps."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+async def test_a_leader_remembers_the_oldest_of_those_that_are_too_young(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WAITING_MAX", 2), ("PAGE", 3), ("BATCH", 2)):
+        monkeypatch.setattr(f"fsm_saga.service.archiving.{name}", value)
+    names = [f"trip-{number}" for number in range(11)]
+    term = Term(shard=0, epoch=1)
+    async with open_engine(*names) as engine:
+        archivist = Archivist(Archive(tmp_path), older_than_s=100.0, shards=1)
+        ended = sorted((head.updated_at, head.saga_id) for head in await engine.store.heads())
+        clock: Any = Hands(ended[-1][0])
+        waiting = await archivist._look(term, engine.store, clock)
+        assert (waiting.is_all, list(waiting.ended)) == (False, ended[:2])
+        assert len(await engine.store.heads()) == 11
+
+        await archivist._drain(term, engine.store, clock, waiting)
+        assert clock.at >= ended[1][0] + 100.0
+        assert {head.saga_id for head in await engine.store.heads()} == set(names[2:])
+
+        clock.at = ended[-1][0] + 100.0
+        waiting = await archivist._look(term, engine.store, clock)
+        assert (waiting.is_all, list(waiting.ended)) == (True, [])
+        assert await engine.store.heads() == []
+
+    assert sorted(names_in(tmp_path)) == sorted(names)
 
 
 async def test_a_leader_whose_archive_is_full_says_so_and_tries_again(

@@ -86,7 +86,7 @@ async def test_etcd_is_as_small_after_many_sagas_as_before(
 async def test_the_leaders_of_etcd_s_shards_archive_each_their_own(
     etcd: EtcdServer, server_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fsm_saga.service.archiving.LIST_AGAIN_S", 0.1)
+    monkeypatch.setattr("fsm_saga.service.archiving.LOOK_AGAIN_S", 0.1)
     url = f"etcd://{etcd.address}/{server_prefix}"
     await run_sagas(url, NAMES)
     async with open_cluster(url) as cluster:
