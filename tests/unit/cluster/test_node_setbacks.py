@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from fsm_saga.cluster import node as node_module
 from fsm_saga.cluster import setbacks as setbacks_module
 from fsm_saga.cluster.node import Node
+from fsm_saga.cluster.setbacks import Setbacks
 from fsm_saga.errors import InvariantBrokenError, StoreUnavailableError
 from fsm_saga.ports import Member, Store, Term
 from fsm_saga.service.engine import Engine
@@ -20,16 +21,16 @@ from fsm_saga.stores.memory_cluster import MemoryCluster, MemorySeat
 from fsm_saga.tools.registry import Registry
 from fsm_saga.tools.runner import PythonRunner
 
-PATIENCE_S = 20.0
+PATIENCE_S = 15.0
 SHARDS = 4
 EngineOver = Callable[[Store], AbstractAsyncContextManager[Engine]]
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setbacks_module, "RETRY_S", (0.005,))
+    monkeypatch.setattr(setbacks_module, "RETRY_S", (0.02,))
     monkeypatch.setattr(node_module, "REJOIN_S", 0.005)
-    monkeypatch.setattr(node_module, "LOOK_S", 0.005)
+    monkeypatch.setattr(node_module, "LOOK_S", 0.02)
 
 
 def engine_over(store: Store) -> AbstractAsyncContextManager[Engine]:
@@ -148,30 +149,32 @@ async def test_alone_a_member_goes_on_trying_what_it_avoids(cluster: MemoryClust
 
 
 async def test_what_fails_on_all_members_is_tried_by_them_until_it_runs_on_one(
-    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: MemoryCluster,
 ) -> None:
-    monkeypatch.setattr(setbacks_module, "AVOID_S", (0.03,))
     first, second = BadDisk(1), BadDisk(1)
     async with running(cluster) as them:
         them.start_with("a", first)
+        await until(lambda: first.tries[1])
         second.shard_of = them.shard_by_epoch
         them.start("b", second.engine_over)
-        await until(lambda: first.tries[1] and second.tries[1])
+        await until(lambda: second.tries[1])
+        tries = first.tries[1] + second.tries[1]
+        await until(lambda: first.tries[1] + second.tries[1] > tries)
+        first.shards.clear()
         second.shards.clear()
-        await until(lambda: 1 in them.leads("b"))
-        assert len(them.leads("a") | them.leads("b")) == SHARDS
+        await until(lambda: len(them.leads("a") | them.leads("b")) == SHARDS)
 
 
 async def test_a_member_gets_its_share_back_when_it_avoids_a_shard_no_more(
-    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: MemoryCluster,
 ) -> None:
-    monkeypatch.setattr(setbacks_module, "AVOID_S", (0.05,))
     disk = BadDisk(*range(SHARDS))
     async with running(cluster) as them:
-        them.start_with("a", disk)
+        node = them.start_with("a", disk)
         them.start("b")
         await until(lambda: len(them.leads("b")) == SHARDS)
         disk.shards.clear()
+        node._setbacks = Setbacks()  # as if the time were over
         await until(lambda: len(them.leads("a")) == SHARDS / 2 == len(them.leads("b")))
 
 
@@ -268,15 +271,18 @@ async def test_an_engine_that_does_not_stop_keeps_nobody_from_its_shard(
                     except asyncio.CancelledError:
                         continue
 
-    async with running(cluster) as them:
-        node = them.start("a", hanging_over)
-        await until(lambda: len(them.leads("a")) == SHARDS)
-        hanging = [led.task for led in node.led.values()]
-        them.start("b")
-        await until(lambda: len(them.leads("b")) == SHARDS / 2)
-        assert len(them.leads("a")) == SHARDS / 2
-        node.stop()
-        await until(lambda: len(them.leads("b")) == SHARDS)
-        assert "a" not in cluster.members
+    hanging: list[asyncio.Task[None]] = []
+    try:
+        async with running(cluster) as them:
+            node = them.start("a", hanging_over)
+            await until(lambda: len(them.leads("a")) == SHARDS)
+            hanging += [led.task for led in node.led.values() if led.task]
+            them.start("b")
+            await until(lambda: len(them.leads("b")) == SHARDS / 2)
+            assert len(them.leads("a")) == SHARDS / 2
+            node.stop()
+            await until(lambda: len(them.leads("b")) == SHARDS)
+            assert "a" not in cluster.members
+    finally:
         let_go.set()
-        await asyncio.gather(*(task for task in hanging if task), return_exceptions=True)
+        await asyncio.gather(*hanging, return_exceptions=True)
