@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -156,7 +157,9 @@ def certify(
         probe=probe,
     )
     registry = Registry(load_all(tool_specs(tools)))
-    _check_agreed(tool, is_agreed=is_agreed, as_json=as_json)
+    _check_folder(certificates)
+    if tool in registry.known:  # else it is refused in a moment, and nobody has to agree to that
+        _check_agreed(tool, is_agreed=is_agreed, as_json=as_json)
     report = run_async(
         _certify(registry, tool, samples, timeout_s, is_told=not as_json),
         when_stopped="No certificate was written; what was called until then has happened.",
@@ -173,7 +176,7 @@ def _params(option: str, given: str | None) -> Mapping[str, Any] | None:
     """Return a JSON object that was typed, or that is in the file that was named."""
     if given is None:
         return None
-    is_typed = given.lstrip().startswith("{")
+    is_typed = given.lstrip()[:1] in ("{", "[", '"')
     text = given.encode() if is_typed else read_input(given, f"What {option} names,")
     try:
         value = orjson.loads(text)
@@ -184,6 +187,25 @@ def _params(option: str, given: str | None) -> Mapping[str, Any] | None:
     if not isinstance(value, dict):
         raise CommandError(f"{option} was refused: it is no JSON object. Nothing was called.")
     return value
+
+
+def _check_folder(folder: Path) -> None:
+    """Return if a certificate can be written there: tools are not called for real for nothing.
+
+    Raises:
+        CommandError: If it cannot.
+    """
+    place = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    if not place.is_dir():
+        why = f"{str(place)!r} is no folder"
+    elif not os.access(place, os.W_OK):
+        why = f"{str(place)!r} cannot be written to"
+    else:
+        return
+    raise CommandError(
+        f"No certificate can be written below {str(folder)!r}: {why}. Nothing was called; name "
+        "another folder with --certificates."
+    )
 
 
 def _check_agreed(tool: str, *, is_agreed: bool, as_json: bool) -> None:

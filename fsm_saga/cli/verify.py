@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from fsm_saga.cli.options import (
     tool_specs,
 )
 from fsm_saga.cli.output import note, print_json, print_line
+from fsm_saga.cli.pictures import picture_file
 from fsm_saga.cli.planning import planned_of_file
 from fsm_saga.core.contract import Standing
 from fsm_saga.core.program import Program
@@ -27,7 +27,7 @@ from fsm_saga.core.states import Phase
 from fsm_saga.drawing.extract_dag import dag_picture
 from fsm_saga.drawing.picture import Edge, EdgeRole, Flow, Node, NodeRole, Picture
 from fsm_saga.drawing.plain import plain_text, wrap
-from fsm_saga.drawing.render import write_picture
+from fsm_saga.drawing.render import check_picture_path, write_picture
 from fsm_saga.errors import PlanError
 from fsm_saga.machine.verify import CONFIGURATION_MAX, Verification, Violation, verify_program
 
@@ -96,6 +96,8 @@ def verify(
     plan that is too large (the first line says which; with --strict that is 3), 1 one fails
     (with the way to it), 2 the plan is refused.
     """
+    if picture is not None:
+        check_picture_path(picture_file(picture))
     specs = tool_specs(tools)
     try:
         program, standings = planned_of_file(
@@ -126,7 +128,7 @@ def report_verification(
     if picture is not None:
         broken = result.violations
         drawn = path_picture(broken[0]) if broken else dag_picture(program, standings=standings)
-        write_picture(drawn, Path(picture))
+        write_picture(drawn, picture_file(picture))
     if as_json:
         told = {} if standings is None else {"standings": standings}
         print_json(result.as_json() | told)

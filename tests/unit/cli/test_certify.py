@@ -55,6 +55,31 @@ def plan_of(desk: Desk) -> str:
     return desk.write("plan.json", {"task_id": "tea", "steps": [step]})
 
 
+def test_nothing_is_called_if_no_certificate_could_be_written(desk: Desk) -> None:
+    tools = desk.write("shop.py", "from fsm_saga import tool\n@tool\ndef order(): print('called')")
+    for folder in (tools, f"{tools}/deep/down"):
+        words = ("certify", "order", "--tools", tools, "--certificates", folder, "--yes")
+        ended = desk.type(*words)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"'{tools}' is no folder. Nothing was called" in ended.err
+
+
+def test_a_tool_that_there_is_none_of_is_named_before_anybody_has_to_agree(desk: Desk) -> None:
+    ended = desk.type("certify", "ordr", "--tools", write_shop(desk, HONEST))
+    assert ended.code == 2
+    assert "'ordr' was not certified: it is no registered tool" in ended.err
+
+
+@pytest.mark.parametrize("params", ["[]", '"tea"', " [1]"])
+def test_params_that_are_typed_as_something_else_are_not_looked_for_as_a_file(
+    desk: Desk, params: str
+) -> None:
+    tools = write_shop(desk, HONEST)
+    ended = desk.type("certify", "order", "--tools", tools, "--params", params, "--yes")
+    assert ended.code == 2
+    assert "--params was refused: it is no JSON object" in ended.err
+
+
 def test_an_honest_tool_is_certified(desk: Desk) -> None:
     ended = certify(desk, write_shop(desk, HONEST), "--yes")
 
@@ -118,7 +143,7 @@ def test_nothing_is_called_unless_somebody_agrees(
         ("--params", "{", "it is no JSON"),
         ("--params", "missing.json", "No such file"),
         ("--bad-params", "list.json", "it is no JSON object"),
-        ("--undo-params", "[]", "No such file"),
+        ("--undo-params", "[]", "it is no JSON object"),
         ("--probe", "nobody", "'nobody'"),
     ],
 )
