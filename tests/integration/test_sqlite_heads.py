@@ -208,6 +208,16 @@ async def test_a_conflict_tells_where_the_journal_really_is(url: str) -> None:
         assert caught.value.facts["found"] == len(journal)
 
 
+async def test_an_append_at_the_true_end_is_written_at_once_whatever_a_damaged_head_says(
+    url: str,
+) -> None:
+    async with open_store(url) as store:
+        end = len(await store.load(ASKING) or ())
+        change(url, "UPDATE heads SET position = position + 1")
+        await store.append(append_of(ASKING, end))
+        assert len(await store.load(ASKING) or ()) == end + 1
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -186,8 +186,11 @@ async def test_who_leads_is_not_woken_by_there_being_no_other_writer(
 ) -> None:
     """The place says that nobody writes, as it may just after another process was refused."""
 
+    looks = 0
+
     async def nobody(_place: object) -> None:
-        return None
+        nonlocal looks
+        looks += 1
 
     monkeypatch.setattr(single_cluster, "LOCK_LOOK_S", 0.0005)
     async with sitting("memory://", "a") as ((_cluster, seat),):
@@ -197,6 +200,7 @@ async def test_who_leads_is_not_woken_by_there_being_no_other_writer(
         began = loop.time()
         await seat.wait_change(0.003)
         assert loop.time() - began >= 0.003
+        assert looks == 0
 
 
 async def test_a_reader_asks_for_what_it_was_asked(url: str) -> None:

@@ -7,11 +7,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fsm_saga.core.records import SagaMoved
 from fsm_saga.ports import Append
 from fsm_saga.stores import sqlite_check
-from fsm_saga.stores.heads import head_from_journal
+from fsm_saga.stores.heads import head_checksum, head_from_journal
 from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite_check import Contents, Damage, check_contents
 from tests.conformance.samples import command_of, started, submitted
@@ -79,6 +80,22 @@ def test_each_damage_is_told_with_what_it_is_in(path: str) -> None:
     assert words[2].startswith("The journal of saga 'two' is damaged at position 0")
     assert words[3] == "The head of saga 'one' is damaged; it is shown as its journal says."
     assert words[4] == "2 appends belong to the 77. saga, which is not there."
+
+
+def test_a_head_that_is_whole_and_not_what_its_journal_says_is_told_with_the_difference(
+    path: str,
+) -> None:
+    journal = (submitted("one"), started(), SagaMoved(at=4.0, event="x", state="EXECUTING(1)"))
+    head = replace(head_from_journal("one", journal), goal="elsewhere")
+    change(
+        path, f"UPDATE heads SET goal = 'elsewhere', crc = {head_checksum(head)} WHERE number = 1"
+    )  # noqa: S608  # our own
+    (damage,) = damages(path)
+    assert damage == Damage(
+        what="saga 'one'",
+        message="The head of saga 'one' is not what its journal says: goal 'elsewhere' instead of "
+        "None.",
+    )
 
 
 def test_what_sqlite_says_of_its_file_is_told(path: str) -> None:
