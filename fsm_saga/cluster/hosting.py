@@ -13,7 +13,7 @@ import orjson
 
 from fsm_saga.cluster.node import Node
 from fsm_saga.core.contract import ToolFacts
-from fsm_saga.ports import ClusterStore, Member, Store, ToolRunner
+from fsm_saga.ports import Clock, ClusterStore, Member, Store, ToolRunner
 from fsm_saga.service.engine import ACTIVE_MAX, Engine
 from fsm_saga.service.preparing import Preparer
 from fsm_saga.stores.opening import LEASE_TTL_S
@@ -56,6 +56,7 @@ class Host:
         ttl_s: float = LEASE_TTL_S,
         active_max: int = ACTIVE_MAX,
         instruments: Sequence[Instrument] = (),
+        clock: Clock | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -67,11 +68,13 @@ class Host:
             ttl_s: How long the others wait for a sign of life before they take over.
             active_max: How many sagas of one shard may be under way.
             instruments: What sees every engine; the first stands nearest to the tools.
+            clock: The engines' source of time and chance.
         """
         self._runner = runner
         self._allow = allow
         self._active_max = active_max
         self._instruments = instruments
+        self._clock = clock
         self._preparer = Preparer(runner.catalogue, allow)
         self.node = Node(cluster, self._engine_over, member, ttl_s=ttl_s)
 
@@ -88,6 +91,7 @@ class Host:
             recover=False,
             active_max=self._active_max,
             preparer=self._preparer,
+            clock=self._clock,
         ) as engine:
             for instrument in self._instruments:
                 instrument.follow(engine)

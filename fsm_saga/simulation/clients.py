@@ -18,6 +18,7 @@ from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Command
 from fsm_saga.service.answers import Answer
 from fsm_saga.service.engine import Engine
+from fsm_saga.service.submitting import submission
 from fsm_saga.simulation.chance import Draw, between, pick
 from fsm_saga.simulation.node import Node
 from fsm_saga.simulation.plans import AMENDS, Sketch, more_steps
@@ -29,6 +30,7 @@ from fsm_saga.simulation.world import World
 
 PATIENCE_S = 8.0
 LOOKS_AGAIN_S = 2.5
+POST_LOOKS_S = 0.4
 ANSWERS_BEFORE_SETTLING = 5
 
 
@@ -41,6 +43,8 @@ class Client:
 
     Args:
         is_fixed: The plan is submitted whole, as it is; else it may be one that grows.
+        arrival: What the client waits for before it comes; None for nothing.
+        is_posting: The plan is left in the store for whoever leads.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class Client:
         tools: ToolWorld,
         watch: Watch,
         is_fixed: bool = False,
+        arrival: Awaitable[None] | None = None,
+        is_posting: bool = False,
     ) -> None:
         self.saga_id = saga_id
         self.sketch = sketch
@@ -66,6 +72,8 @@ class Client:
         self._watch = watch
         self._answers = 0
         self._is_fixed = is_fixed
+        self._arrival = arrival
+        self._is_posting = is_posting
         self._draw = world.chance.draw(f"client.{saga_id}")
         self._is_ignored = world.happens("ignored", saga_id, self._draw[0])
         self._changed: asyncio.Future[None] | None = None
@@ -79,9 +87,14 @@ class Client:
     async def live(self) -> None:
         """See the saga through."""
         world, draw = self._world, self._draw
+        if self._arrival is not None:
+            await self._arrival
         await asyncio.sleep(2.0 * draw[1] ** 3)
-        is_open = draw[2] < 0.07 and not self._is_fixed
-        await self._submit(is_open)
+        is_open = draw[2] < 0.07 and not (self._is_fixed or self._is_posting)
+        if self._is_posting:
+            await self._submit_by_post()
+        else:
+            await self._submit(is_open)
         if world.happens("cancel", self.saga_id, draw[3]):
             world.spawn(self._cancel(between(0.0, 6.0, draw[4] ** 3)))
         if is_open:
@@ -125,6 +138,23 @@ class Client:
                     self._accepted()
                 continue
             self._accepted()
+
+    async def _submit_by_post(self) -> None:
+        """Leave the plan in the store until somebody has answered that it is accepted."""
+        saga_id, commands = self.saga_id, self._storage.commands
+        self._watch.submitted[saga_id] = None
+        while not self.is_accepted:
+            number = self._storage.post(submission(self._plan))
+            while commands[number].answer is None:
+                await asyncio.sleep(POST_LOOKS_S)
+                if saga_id in self._watch.corrupt:
+                    return
+            answer = commands[number].answer or {}
+            self._world.counts["submitted by post"] += 1
+            if answer.get("ok"):
+                self._accepted()
+            else:
+                await asyncio.sleep(POST_LOOKS_S)
 
     async def _run(self, engine: Engine) -> Any:  # whatever the engine returns
         return await engine.submit(self.sketch.plan, task_id=self.saga_id)

@@ -13,9 +13,10 @@ from typing import Any
 from fsm_saga.drawing.render import write_picture
 from fsm_saga.simulation.many import Tally, run_many
 from fsm_saga.simulation.picture import trace_picture, trace_text
-from fsm_saga.simulation.run import Verdict, run_seed
+from fsm_saga.simulation.run import Verdict
+from fsm_saga.simulation.seeds import run_any_seed
 from fsm_saga.simulation.shrink import rerun_line, shrink
-from fsm_saga.simulation.sometimes import SOMETIMES
+from fsm_saga.simulation.sometimes import SOMETIMES, SOMETIMES_OF_CLUSTERS
 from fsm_saga.simulation.workers import WorkerDiedError, WorkerFailedError
 
 SHOWN_MAX = 10
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.seed is not None:
         only = None if asked.only is None else frozenset(filter(None, asked.only.split(",")))
-        return _one(run_seed(asked.seed, only=only), asked)
+        return _one(run_any_seed(asked.seed, only=only, is_cluster=asked.cluster), asked)
     return _set(asked)
 
 
@@ -35,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fsm_saga.simulation",
         description="Run the engine against faults on virtual time; one seed decides everything.",
+    )
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="run nodes that share shards, with seeds of their own",
     )
     parser.add_argument("--seed", type=int, help="run this seed alone, and show what happened")
     parser.add_argument("--only", help="with --seed: the faults that may happen, by name")
@@ -68,13 +74,14 @@ def _one(verdict: Verdict, asked: argparse.Namespace) -> int:
         return 0
     for violation in verdict.violations[:SHOWN_MAX]:
         _say(str(violation))
-    _say("Again: " + rerun_line(verdict.seed, only=list(verdict.faults) if asked.shrink else None))
+    only = list(verdict.faults) if asked.shrink else None
+    _say("Again: " + rerun_line(verdict.seed, only=only, is_cluster=verdict.is_cluster))
     return 1
 
 
 def _set(asked: argparse.Namespace) -> int:
     try:
-        tally = run_many(asked.first, asked.seeds, jobs=asked.jobs)
+        tally = run_many(asked.first, asked.seeds, jobs=asked.jobs, is_cluster=asked.cluster)
     except (WorkerDiedError, WorkerFailedError) as error:
         sys.stderr.write(f"The run was ended: {error}\n")
         return 1
@@ -87,7 +94,7 @@ def _set(asked: argparse.Namespace) -> int:
             _say(f"{count:9} {name}")
     for failure in tally.failures[:SHOWN_MAX]:
         _say(str(failure))
-        _say(f"  {rerun_line(failure.seed)} --shrink")
+        _say(f"  {rerun_line(failure.seed, is_cluster=asked.cluster)} --shrink")
     if len(tally.failures) > SHOWN_MAX:
         _say(f"... and {len(tally.failures) - SHOWN_MAX} more seeds")
     for name in tally.missing:
@@ -108,8 +115,10 @@ def summary(tally: Tally) -> str:
 
 def document_of(tally: Tally, *, first: int, jobs: int) -> dict[str, Any]:
     """Return what a set of seeds came to, as a document."""
-    sometimes = sorted((tally.counts.get(name, 0), name) for name in SOMETIMES)
+    wanted = SOMETIMES_OF_CLUSTERS if tally.is_cluster else SOMETIMES
+    sometimes = sorted((tally.counts.get(name, 0), name) for name in wanted)
     return {
+        "cluster": tally.is_cluster,
         "first": first,
         "seeds": tally.seeds,
         "jobs": jobs,

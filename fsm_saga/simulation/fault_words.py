@@ -55,6 +55,7 @@ WORDS: Mapping[str, str] = {
     "leaves": "the coordinator is stopped, and hands over",
     "joins-late": "the coordinator joins the others later",
     "member-lost": "the key by which the others know the coordinator is deleted",
+    "leader-lost": "the key by which the coordinator leads is deleted",
     "engine-fails": "the engine of a shard does not start on one machine",
     "cancel": "the saga is cancelled",
     "denied": "the approval is denied",

@@ -68,6 +68,7 @@ RATES: Mapping[str, float] = {
     "leaves": 0.30,
     "joins-late": 0.25,
     "member-lost": 0.20,
+    "leader-lost": 0.25,
     "engine-fails": 0.25,
     # People, who are faults to a saga that would have gone its way.
     "cancel": 0.20,

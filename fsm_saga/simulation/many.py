@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fsm_saga.simulation.run import run_seed
+from fsm_saga.simulation.seeds import run_any_seed
 from fsm_saga.simulation.sometimes import never_happened
 from fsm_saga.simulation.workers import spread
 
 CHUNK = 125
+GC_EVERY = 25
+CHUNK_OF_CLUSTERS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Tally:
     hashes: list[str] = field(default_factory=list)
     virtual_s: float = 0.0
     wall_s: float = 0.0
+    is_cluster: bool = False
 
     @property
     def hash(self) -> str:
@@ -53,7 +56,7 @@ class Tally:
     @property
     def missing(self) -> tuple[str, ...]:
         """What must happen sometimes and never did."""
-        return never_happened(self.counts, seeds=self.seeds)
+        return never_happened(self.counts, seeds=self.seeds, is_cluster=self.is_cluster)
 
     @property
     def is_sound(self) -> bool:
@@ -70,7 +73,7 @@ class Tally:
         self.virtual_s += other.virtual_s
 
 
-def run_chunk(first: int, count: int) -> Tally:
+def run_chunk(first: int, count: int, *, is_cluster: bool = False) -> Tally:
     """Return what the seeds from ``first`` on came to, run one after the other."""
     tally = Tally()
     is_collecting = gc.isenabled()
@@ -80,7 +83,7 @@ def run_chunk(first: int, count: int) -> Tally:
         for seed in range(first, first + count):
             tally.seeds += 1
             try:
-                verdict = run_seed(seed)
+                verdict = run_any_seed(seed, is_cluster=is_cluster)
             except Exception as error:  # noqa: BLE001  # boundary: a bug shows as whatever it raises
                 tally.failures.append(Failure(seed=seed, code="TOTAL", message=_told(error)))
                 continue
@@ -91,7 +94,7 @@ def run_chunk(first: int, count: int) -> Tally:
             if verdict.violations:
                 worst = verdict.violations[0]
                 tally.failures.append(Failure(seed=seed, code=worst.code, message=str(worst)))
-            if seed % 25 == 0:
+            if seed % GC_EVERY == 0 or is_cluster:
                 gc.collect(0)
     finally:
         if is_collecting:
@@ -112,6 +115,7 @@ def run_many(
     jobs: int = 1,
     failure_max: int | None = None,
     on_progress: Callable[[Tally], None] | None = None,
+    is_cluster: bool = False,
 ) -> Tally:
     """Return what ``count`` seeds came to.
 
@@ -121,14 +125,18 @@ def run_many(
         jobs: Over how many processes they are spread.
         failure_max: Stop after so many failures; None runs all.
         on_progress: Called with what there is so far.
+        is_cluster: Run nodes that share shards.
 
     Raises:
         WorkerDiedError: If a process ended by itself or was killed.
         WorkerFailedError: If one raised something that is not of a single seed.
     """
-    tally = Tally()
+    tally = Tally(is_cluster=is_cluster)
     started = time.perf_counter()
-    chunks = [(at, min(CHUNK, first + count - at)) for at in range(first, first + count, CHUNK)]
+    size = CHUNK_OF_CLUSTERS if is_cluster else CHUNK
+    chunks = [
+        (at, min(size, first + count - at), is_cluster) for at in range(first, first + count, size)
+    ]
     for found in _results(chunks, jobs):
         tally.add(found)
         tally.wall_s = time.perf_counter() - started
@@ -139,13 +147,14 @@ def run_many(
     return tally
 
 
-def _results(chunks: list[tuple[int, int]], jobs: int) -> Iterator[Tally]:
+def _results(chunks: list[tuple[int, int, bool]], jobs: int) -> Iterator[Tally]:
     if jobs <= 1 or len(chunks) <= 1:
         for chunk in chunks:
-            yield run_chunk(*chunk)
+            yield _run_chunk(chunk)
         return
     yield from spread(_run_chunk, chunks, jobs=jobs)
 
 
-def _run_chunk(chunk: tuple[int, int]) -> Tally:
-    return run_chunk(*chunk)
+def _run_chunk(chunk: tuple[int, int, bool]) -> Tally:
+    first, count, is_cluster = chunk
+    return run_chunk(first, count, is_cluster=is_cluster)

@@ -33,7 +33,7 @@ class Verdict:
     Attributes:
         faults: The faults that happened, by name, with the time of the first.
         counts: How often each thing happened that must happen sometimes.
-        records: The journals, by saga, for pictures.
+        is_cluster: It was a run of nodes that share shards.
     """
 
     seed: int
@@ -44,6 +44,7 @@ class Verdict:
     trace_hash: str
     virtual_s: float
     watch: Watch
+    is_cluster: bool = False
 
     @property
     def is_sound(self) -> bool:
@@ -61,6 +62,8 @@ class Run:
 
     With a ``scene``, it is of that one plan and its tools, and of no plan of the seed's.
     """
+
+    is_cluster = False
 
     def __init__(
         self, seed: int, *, only: frozenset[str] | None = None, scene: Scene | None = None
@@ -149,6 +152,7 @@ class Run:
             trace_hash=world.trace_hash(),
             virtual_s=loop.time(),
             watch=self.watch,
+            is_cluster=self.is_cluster,
         )
 
     def _go_wrong(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fsm_saga.simulation.run import Verdict, run_seed
+from fsm_saga.simulation.run import Verdict
+from fsm_saga.simulation.seeds import run_any_seed
 
 RUNS_MAX = 600
 
@@ -31,12 +32,12 @@ class Shrunk:
     @property
     def command(self) -> str:
         """The line that runs it again."""
-        return rerun_line(self.verdict.seed, only=self.faults)
+        return rerun_line(self.verdict.seed, only=self.faults, is_cluster=self.verdict.is_cluster)
 
 
-def rerun_line(seed: int, *, only: Sequence[str] | None = None) -> str:
+def rerun_line(seed: int, *, only: Sequence[str] | None = None, is_cluster: bool = False) -> str:
     """Return the command that repeats a run, whole or with some of its faults alone."""
-    line = f"python -m fsm_saga.simulation --seed {seed}"
+    line = f"python -m fsm_saga.simulation{' --cluster' if is_cluster else ''} --seed {seed}"
     return line if only is None else f"{line} --only '{','.join(only)}'"
 
 
@@ -53,24 +54,29 @@ def shrink(verdict: Verdict, *, code: str | None = None) -> Shrunk:
     if not verdict.violations:
         raise ValueError(f"seed {verdict.seed} broke no rule")
     wanted = verdict.violations[0].code if code is None else code
-    search = _Search(verdict.seed, wanted)
+    search = _Search(verdict, wanted)
     faults = search.smallest(list(verdict.faults))
-    found = run_seed(verdict.seed, only=frozenset(faults))
+    found = search.run(faults)
     return Shrunk(verdict=found, faults=tuple(faults), code=wanted, runs=search.runs)
 
 
 class _Search:
-    def __init__(self, seed: int, code: str) -> None:
+    def __init__(self, verdict: Verdict, code: str) -> None:
         self.runs = 0
-        self._seed = seed
+        self._failed = verdict
         self._code = code
+
+    def run(self, faults: Sequence[str]) -> Verdict:
+        """Return the run with these faults alone."""
+        failed = self._failed
+        return run_any_seed(failed.seed, only=frozenset(faults), is_cluster=failed.is_cluster)
 
     def _fails(self, faults: Sequence[str]) -> list[str] | None:
         """Return which of the faults still happen, if the run with these alone fails alike."""
         if self.runs >= RUNS_MAX:
             return None
         self.runs += 1
-        verdict = run_seed(self._seed, only=frozenset(faults))
+        verdict = self.run(faults)
         return list(verdict.faults) if self._code in verdict.codes else None
 
     def smallest(self, faults: list[str]) -> list[str]:

@@ -30,7 +30,7 @@ def test_the_zoo_is_large_and_whole_in_the_table() -> None:
 def test_a_planted_bug_is_caught(bug: Bug) -> None:
     after = ROWS[bug.name].after or 1
     with bug.planted():
-        codes = codes_of(after - 1)
+        codes = codes_of(after - 1, is_cluster=bug.is_cluster)
     if not bug.codes & set(codes):
         found = hunt(bug, seed_max=LOOK_AGAIN + 2 * after, sample=0)
         assert found.first_seed is not None, f"{bug.name}: not caught in {found.seeds} seeds"

@@ -17,15 +17,17 @@ class Bug:
 
     Attributes:
         name: A few words, the same for ever.
-        where: ``engine``, ``store`` or ``tools``: whose promise is broken.
+        where: ``engine``, ``store``, ``tools`` or ``node``: whose promise is broken.
         plant: Makes it so, for as long as the patch lasts.
         codes: The checks of which at least one has to notice.
+        is_cluster: It is looked for in runs of nodes that share shards.
     """
 
     name: str
     where: str
     plant: Plant
     codes: frozenset[str]
+    is_cluster: bool = False
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -35,9 +37,17 @@ class Bug:
             yield
 
 
-def bugs(where: str, plants: Mapping[str, tuple[str, Plant]]) -> tuple[Bug, ...]:
+def bugs(
+    where: str, plants: Mapping[str, tuple[str, Plant]], *, is_cluster: bool = False
+) -> tuple[Bug, ...]:
     """Return the bugs of a table: name -> codes with blanks between, plant."""
     return tuple(
-        Bug(name=name, where=where, plant=plant, codes=frozenset(codes.split()))
+        Bug(
+            name=name,
+            where=where,
+            plant=plant,
+            codes=frozenset(codes.split()),
+            is_cluster=is_cluster,
+        )
         for name, (codes, plant) in plants.items()
     )

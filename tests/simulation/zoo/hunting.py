@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from fsm_saga.errors import FsmSagaError
-from fsm_saga.simulation.run import run_seed
+from fsm_saga.simulation.seeds import run_any_seed
 from tests.simulation.zoo.bug import Bug
 
 
@@ -30,10 +30,10 @@ class Hunt:
     caught: Counter[str] = field(default_factory=Counter)
 
 
-def codes_of(seed: int) -> tuple[str, ...]:
+def codes_of(seed: int, *, is_cluster: bool = False) -> tuple[str, ...]:
     """Return the checks that notice something in this seed, in their order."""
     try:
-        verdict = run_seed(seed)
+        verdict = run_any_seed(seed, is_cluster=is_cluster)
     except (FsmSagaError, AttributeError, LookupError, TypeError, ValueError):
         # The world around the engine may trip over what it does; that is noticed as well.
         return ("TOTAL",)
@@ -48,7 +48,7 @@ def hunt(bug: Bug, *, seed_max: int, sample: int = 100, first: int = 0) -> Hunt:
     found = Hunt(bug.name)
     with bug.planted():
         for seed in range(first, first + seed_max):
-            codes = codes_of(seed)
+            codes = codes_of(seed, is_cluster=bug.is_cluster)
             found.seeds += 1
             if codes:
                 found.failed += 1

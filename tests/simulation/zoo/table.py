@@ -13,11 +13,12 @@ TABLE = Path(__file__).resolve().parents[3] / "docs" / "simulation-zoo.md"
 
 _HEAD = """# What the simulation catches
 
-Each of these bugs was planted, one at a time, in the engine, the store or the tools, and seeds
-were run from 0 on until a check that is there for it noticed. `after` counts the seeds to that one;
-`share` says of the seeds that were looked at in how many anything was noticed at all, and `checks`
-by what, most often first. Written by `python -m tests.simulation.zoo --write`; a test holds it
-against the code.
+Each of these bugs was planted, one at a time, in the engine, the store, the tools or the nodes of
+a cluster, and seeds were run from 0 on until a check that is there for it noticed. Those of nodes
+were looked for in runs of a cluster (`--cluster`), which have seeds of their own. `after` counts
+the seeds to that one; `share` says of the seeds that were looked at in how many anything was
+noticed at all, and `checks` by what, most often first. Written by
+`python -m tests.simulation.zoo --write`; a test holds it against the code.
 
 | where | bug | caught by | after | share | checks |
 |---|---|---|---:|---:|---|

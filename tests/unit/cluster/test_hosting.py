@@ -9,6 +9,7 @@ import pytest
 
 from fsm_saga.cluster import hosting
 from fsm_saga.cluster.hosting import Host
+from fsm_saga.coordinator.clock import SystemClock
 from fsm_saga.plan.model import Plan
 from fsm_saga.ports import Member
 from fsm_saga.service.engine import Engine
@@ -73,3 +74,22 @@ async def test_engines_of_all_shards_share_what_is_known_of_plans() -> None:
     assert first._preparer is second._preparer
     host.node.stop()
     await task
+
+
+async def test_the_engines_go_by_the_clock_that_the_host_was_given() -> None:
+    class Clock(SystemClock):
+        """Asked by the engine alone."""
+
+    clock = Clock()
+    cluster = MemoryCluster(shards=2)
+    member = Member(member_id="a", name="a", started_at=0.0)
+    host = Host(cluster, PythonRunner(Registry([look])), member, clock=clock)
+    seen: list[Engine] = []
+    host.node.attach = lambda term, engine: seen.append(engine)
+    task = asyncio.create_task(host.node.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while len(seen) < 2:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.001)
+    host.node.stop()
+    await task
+    assert all(engine.clock is clock for engine in seen)

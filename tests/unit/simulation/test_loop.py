@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fsm_saga.simulation.loop import Process, VirtualLoop
 
@@ -167,3 +171,34 @@ def test_closing_throws_away_what_never_ended() -> None:
     run(loop, until=1.5)
     loop.close()
     assert ended == ["end"]
+
+
+def test_closing_ends_also_what_waits_at_its_end_and_in_a_context() -> None:
+    loop = new_loop()
+    ended: list[str] = []
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(50.0))
+            try:
+                yield
+            finally:
+                await asyncio.sleep(1.0)
+                ended.append("never")
+
+    async def hold() -> None:
+        try:
+            async with held():
+                await loop.create_future()
+        finally:
+            ended.append("outer")
+
+    loop.create_task(hold())
+    run(loop, until=1.0)
+    loop.create_task(hold())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loop.close()
+        gc.collect()
+    assert ended == ["outer"]

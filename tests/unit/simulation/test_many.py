@@ -22,7 +22,7 @@ class StubbornError(Exception):
 
 
 def fails_at(seed_that_fails: int) -> object:
-    def run(seed: int) -> Verdict:
+    def run(seed: int, *, is_cluster: bool) -> Verdict:
         if seed == seed_that_fails:
             raise StubbornError(1, 2)
         return run_seed(seed)
@@ -40,7 +40,7 @@ def only_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_raises_is_a_failure_of_its_seed_and_stops_no_other(
     jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many, "run_seed", fails_at(4))
+    monkeypatch.setattr(many, "run_any_seed", fails_at(4))
     monkeypatch.setattr(many, "CHUNK", 3)
     tally = many.run_many(0, 9, jobs=jobs)
     assert tally.seeds == 9
@@ -52,12 +52,12 @@ def test_a_run_that_raises_is_a_failure_of_its_seed_and_stops_no_other(
 def test_a_worker_that_is_gone_ends_the_run_and_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def dies(seed: int) -> Verdict:
+    def dies(seed: int, *, is_cluster: bool) -> Verdict:
         if seed == 4:
             os._exit(3)
         return run_seed(seed)
 
-    monkeypatch.setattr(many, "run_seed", dies)
+    monkeypatch.setattr(many, "run_any_seed", dies)
     monkeypatch.setattr(many, "CHUNK", 3)
     with pytest.raises(WorkerDiedError):
         many.run_many(0, 9, jobs=2)

@@ -7,7 +7,14 @@ from collections import Counter
 from fsm_saga.core.program import Shape
 from fsm_saga.machine.flatten import saga_table
 from fsm_saga.simulation.many import Tally
-from fsm_saga.simulation.sometimes import EDGES, ENOUGH_SEEDS, SOMETIMES, never_happened
+from fsm_saga.simulation.sometimes import (
+    EDGES,
+    ENOUGH_SEEDS,
+    ENOUGH_SEEDS_OF_CLUSTERS,
+    SOMETIMES,
+    SOMETIMES_OF_CLUSTERS,
+    never_happened,
+)
 
 # A row that several answers of people share: these two never lead there, since a retry sends a
 # call and a call that is offered begins an undo.
@@ -46,6 +53,15 @@ def test_a_large_set_that_leaves_one_at_zero_fails() -> None:
     tally = Tally(seeds=ENOUGH_SEEDS, counts=counts)
     assert tally.missing == ("late action fenced",)
     assert not tally.is_sound
+
+
+def test_runs_of_a_cluster_have_a_list_of_their_own() -> None:
+    counts = Counter(dict.fromkeys(SOMETIMES_OF_CLUSTERS, 1))
+    tally = Tally(seeds=ENOUGH_SEEDS_OF_CLUSTERS, counts=counts, is_cluster=True)
+    assert tally.is_sound
+    del counts["two serve one shard"]
+    assert tally.missing == ("two serve one shard",)
+    assert Counter(SOMETIMES_OF_CLUSTERS).most_common(1)[0][1] == 1
 
 
 def test_a_small_set_is_not_held_to_the_list() -> None:
