@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fsm_saga.errors import CommandError
+from fsm_saga.errors import DrawingError
 
 
 def picture_file(output: str) -> Path:
@@ -15,7 +15,7 @@ def picture_file(output: str) -> Path:
     be gone then, and so would a link.
 
     Raises:
-        CommandError: If no file can be called so, or something else is there than a file.
+        DrawingError: If no file can be called so, or something else is there than a file.
     """
     # Unlike a path's own methods, these take a name of any length or content.
     if not Path(output).name or "\0" in output:
@@ -26,6 +26,6 @@ def picture_file(output: str) -> Path:
         why = "it is a device or a pipe, and no file"
     else:
         return Path(os.path.realpath(output) if os.path.islink(output) else output)
-    raise CommandError(
+    raise DrawingError(
         f"The picture was not written to {output!r}: {why}. Nothing was changed; name a file."
     )
