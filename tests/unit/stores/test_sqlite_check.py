@@ -86,10 +86,8 @@ def test_a_head_that_is_whole_and_not_what_its_journal_says_is_told_with_the_dif
     path: str,
 ) -> None:
     journal = (submitted("one"), started(), SagaMoved(at=4.0, event="x", state="EXECUTING(1)"))
-    head = replace(head_from_journal("one", journal), goal="elsewhere")
-    change(
-        path, f"UPDATE heads SET goal = 'elsewhere', crc = {head_checksum(head)} WHERE number = 1"
-    )  # noqa: S608  # our own
+    crc = head_checksum(replace(head_from_journal("one", journal), goal="elsewhere"))
+    change(path, f"UPDATE heads SET goal = 'elsewhere', crc = {crc} WHERE number = 1")  # noqa: S608  # our own
     (damage,) = damages(path)
     assert damage == Damage(
         what="saga 'one'",
