@@ -12,7 +12,7 @@ import enum
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fsm_saga.cli.driving import (
@@ -48,6 +48,10 @@ LOCK_POLL_S = 1.0
 
 # What these come to depends on the tools, which the process that runs the sagas has.
 _CHECKED_BY_THE_WRITER = frozenset({"amend", "calls"})
+
+# For these the position refuses nothing. It tells the next writer where to look, should the one
+# that carries the decision out end before it answers.
+_DATED = frozenset({"cancel", "approve", "reject", "amend"})
 
 
 class Carried(enum.StrEnum):
@@ -121,7 +125,8 @@ class _Carrying:
         """Return how far it came, and the saga then."""
         async with open_store(self._url, mode="read") as store:
             # Refused here, a saga that no process runs is not even taken up.
-            self._check(await self._stored(store))
+            saga = await self._stored(store)
+            self._check(saga)
             number: int | None = None
             give_up_at = time.monotonic() + ANSWER_PATIENCE_S
             while True:
@@ -130,7 +135,7 @@ class _Carrying:
                 except StoreLockedError:
                     if number is None:
                         with self._doubted():
-                            number = await store.post_command(self._command())
+                            number = await store.post_command(self._command(saga))
                 answer = await _answer_to(store, number, patience_s=LOCK_POLL_S)
                 if answer is not None:
                     check_accepted(answer)
@@ -190,9 +195,11 @@ class _Carrying:
         if self._answer.kind not in _CHECKED_BY_THE_WRITER:
             decide(saga, answer_event(saga, self._answer, at=time.time()))
 
-    def _command(self) -> Command:
-        body = self._answer.as_json()
-        return Command(saga_id=self._saga_id, kind=self._answer.kind, body=body)
+    def _command(self, saga: Saga) -> Command:
+        answer = self._answer
+        if answer.kind in _DATED:
+            answer = replace(answer, position=saga.position)
+        return Command(saga_id=self._saga_id, kind=answer.kind, body=answer.as_json())
 
     async def _stored(self, store: Store) -> Saga:
         return read_saga(await load_journal(store, self._saga_id))[0]

@@ -7,7 +7,7 @@ of each coordinator. What is the case is asked when somebody looks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -268,6 +268,11 @@ class MeasuredStore:
     async def pending_commands(self) -> Sequence[Command]:
         """See ``Store.pending_commands``."""
         return await self._store.pending_commands()
+
+    @property
+    def wait_command(self) -> Callable[[float], Awaitable[None]] | None:
+        """How the store tells that commands come in, if it does; see ``CommandServer``."""
+        return getattr(self._store, "wait_command", None)
 
     async def answer_command(self, number: int, answer: Mapping[str, Any]) -> None:
         """See ``Store.answer_command``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -14,6 +15,7 @@ from fsm_saga.core.effects import CallTool
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.work import Decision
 from fsm_saga.errors import (
+    CommandError,
     FencedError,
     FsmSagaError,
     PlanError,
@@ -26,8 +28,11 @@ from fsm_saga.ports import Append, Command
 from fsm_saga.service.answers import Answer, answer_event, calls_text, checked
 from fsm_saga.service.growing import grown_plan
 from fsm_saga.service.preparing import Prepared, Preparer
+from fsm_saga.service.recalling import answered_until, is_carried_out
 from fsm_saga.service.serving import CommandServer
 from fsm_saga.service.submitting import SUBMISSION_KINDS, Submitter
+
+logger = logging.getLogger("fsm_saga.service")
 
 
 class Desk:
@@ -48,7 +53,7 @@ class Desk:
         self._preparer = preparer
         self._submitter = submitter
         self._allowed = allowed
-        self.commands = CommandServer(coordinator, self._obey)
+        self.commands = CommandServer(coordinator, self._obey, self._recall)
 
     async def answer(self, saga_id: str, answer: Answer) -> Decision:
         """Carry out an answer and return what was decided, with the saga as it is then.
@@ -139,28 +144,68 @@ class Desk:
         """Carry a command out; None leaves it for a coordinator that has the tools."""
         try:
             if command.kind in SUBMISSION_KINDS:
-                saga_id = await self._submitter.obey(command)
-                return {"ok": True, "message": "", "saga_id": saga_id}
+                return _submitted(await self._submitter.obey(command))
             answer = Answer.from_json(command.kind, command.body)
             if self._coordinator.driver(command.saga_id) is None:
                 saga = await self.stored(command.saga_id)
                 if not saga.state.is_final and self.missing_tools(saga):
                     return None
             decision = await self.answer(command.saga_id, answer)
-        except PlanError as error:
-            problems = [problem.as_json() for problem in error.problems]
-            return {"ok": False, "code": error.code, "message": str(error), "problems": problems}
         except (FencedError, StoreUnavailableError):
             raise  # that says nothing of the command: whoever leads next carries it out
         except FsmSagaError as error:
-            return {"ok": False, "code": error.code, "message": str(error)}
-        saga = decision.saga
-        return {
-            "ok": True,
-            "message": remark_on(decision),
-            "state": str(saga.state),
-            "outcome": None if saga.outcome is None else str(saga.outcome),
-        }
+            return _refusal(error)
+        return _acceptance(decision.saga, remark_on(decision))
+
+    async def _recall(self, command: Command) -> dict[str, Any] | None:
+        """Return the answer to a command that an earlier leader carried out; None if none did."""
+        try:
+            if command.kind in SUBMISSION_KINDS:
+                is_made = await self._submitter.has_obeyed(command)
+                return _submitted(command.saga_id) if is_made else None
+            answer = Answer.from_json(command.kind, command.body)
+            journal = await self._store.load(command.saga_id)
+            if journal is None:
+                return None
+            saga = read_saga(journal)[0]
+            until = answered_until(await self._store.saga_commands(command.saga_id))
+        except (FencedError, StoreUnavailableError):
+            raise
+        except FsmSagaError:
+            return None  # it is refused where it is carried out
+        try:
+            if not is_carried_out(journal, saga, answer, answered_until=until):
+                return None
+        except CommandError as error:
+            return _refusal(error)
+        logger.info(
+            "saga %r: a decision %r is answered that was carried out before by another leader",
+            command.saga_id,
+            command.kind,
+        )
+        return _acceptance(saga, "")
+
+
+def _submitted(saga_id: str) -> dict[str, Any]:
+    return {"ok": True, "message": "", "saga_id": saga_id}
+
+
+def _acceptance(saga: Saga, message: str) -> dict[str, Any]:
+    """Return the answer that a decision was carried out; ``position`` is behind its records."""
+    return {
+        "ok": True,
+        "message": message,
+        "state": str(saga.state),
+        "outcome": None if saga.outcome is None else str(saga.outcome),
+        "position": saga.position,
+    }
+
+
+def _refusal(error: FsmSagaError) -> dict[str, Any]:
+    said: dict[str, Any] = {"ok": False, "code": error.code, "message": str(error)}
+    if isinstance(error, PlanError):
+        said["problems"] = [problem.as_json() for problem in error.problems]
+    return said
 
 
 def remark_on(decision: Decision) -> str:

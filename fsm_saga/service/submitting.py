@@ -116,6 +116,24 @@ class Submitter:
             "known here: it may come from another version. Nothing was changed."
         )
 
+    async def has_obeyed(self, command: Command) -> bool:
+        """Return whether there is the saga that this command asks for, made of what it says.
+
+        Raises:
+            PlanError: There is another one, and the plan in the command is none.
+        """
+        body = command.body
+        if await self._store.head(command.saga_id) is None:
+            return False
+        journal = await self._store.load(command.saga_id)
+        first = journal[0] if journal else None
+        if not isinstance(first, SagaSubmitted):
+            return False
+        if command.kind == UNDO:
+            return first.undo_of is not None and first.undo_of == body.get("undo_of")
+        plan = body.get("plan")
+        return isinstance(plan, Mapping) and (Plan.of(dict(plan)).content_hash() == first.plan_hash)
+
     async def _check_same(self, saga_id: str, plan_hash: str) -> None:
         journal = await self._store.load(saga_id)
         first = journal[0] if journal else None

@@ -61,6 +61,7 @@ class EtcdCommands:
         self._view = view
         self._link = view.link
         self._layout = view.layout
+        self._seen: dict[int, int] = {}
 
     async def post(self, command: Command) -> int:
         """See ``Store.post_command``."""
@@ -99,14 +100,20 @@ class EtcdCommands:
             return (await self._marked(self._layout.all_pending)).sound
         found: list[Command] = []
         for shard, epoch in sorted(self._view.terms.items()):
-            if self._link.may_be_pending(shard):
-                seen = self._link.pending_seen(shard)
+            # The first look is made in any case: it tells what was left over from earlier leaders.
+            is_first = shard not in self._seen
+            seen = self._seen[shard] = self._link.pending_seen(shard)
+            if self._link.may_be_pending(shard) or is_first:
                 look = await self._marked(self._layout.pending(shard))
                 await self._refuse_damaged(shard, epoch, look)
                 if not look.sound:
                     self._link.none_pending(shard, seen)
                 found += look.sound
         return sorted(found, key=lambda command: command.number)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when one may have come in since the last look, at the latest after that time."""
+        await self._link.wait_pending(self._seen, timeout_s)
 
     async def _marked(self, prefix: bytes) -> _Look:
         marks = await self._view.all_below(prefix, keys_only=True)

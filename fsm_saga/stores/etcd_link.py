@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 
 from fsm_saga.errors import StoreError, StoreUnavailableError
@@ -78,6 +79,7 @@ class EtcdLink:
         self._batcher = batcher
         self._marks_seen = dict.fromkeys(range(shards), 0)
         self._looked_at: dict[int, float] = {}
+        self._waiting: dict[int, set[asyncio.Future[None]]] = {s: set() for s in range(shards)}
         self._watching: asyncio.Task[None] | None = None
         self._removals: dict[bytes, int] = {}
         self._answer_lease = (0, 0.0)
@@ -192,8 +194,7 @@ class EtcdLink:
 
         Every now and then it is True all the same, for watches can fail in silence.
         """
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._watch_marks(), name="watch for commands")
+        self._begin_to_watch()
         looked_at = self._looked_at.get(shard)
         return looked_at is None or _now() - looked_at > LOOK_AGAIN_S
 
@@ -206,6 +207,29 @@ class EtcdLink:
         if self._marks_seen[shard] == seen:
             self._looked_at[shard] = _now()
 
+    async def wait_pending(self, seen: Mapping[int, int], timeout_s: float) -> None:
+        """Return when something has come in for a shard of ``seen``, or may have: a hint.
+
+        Args:
+            seen: Of each shard, what ``pending_seen`` was before it was looked at.
+            timeout_s: How long to wait at most.
+        """
+        self._begin_to_watch()
+        if any(self._marks_seen[shard] != number for shard, number in seen.items()):
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for shard in seen:
+            self._waiting[shard].add(waiter)
+        try:
+            await asyncio.wait((waiter,), timeout=timeout_s)
+        finally:
+            for shard in seen:
+                self._waiting[shard].discard(waiter)
+
+    def _begin_to_watch(self) -> None:
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch_marks(), name="watch for commands")
+
     async def _watch_marks(self) -> None:
         """Forget the last look at a shard whenever a command comes in for it."""
         key, end = interval(self.layout.all_pending)
@@ -214,7 +238,8 @@ class EtcdLink:
                 async with Watch(self.transport, WatchRequest(key=key, range_end=end)) as watch:
                     await watch.start()
                     # What came in before the watch began is found by looking.
-                    self._looked_at.clear()
+                    for shard in self._marks_seen:
+                        self.notice(shard)
                     async for answer in watch:
                         for event in answer.events:
                             self.notice(shard_in(event.kv.key))
@@ -228,6 +253,9 @@ class EtcdLink:
         if shard in self._marks_seen:
             self._marks_seen[shard] += 1
             self._looked_at.pop(shard, None)
+            for waiter in self._waiting[shard]:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def close(self) -> None:
         """Stop watching. Who made the connection closes it."""

@@ -379,6 +379,10 @@ class EtcdStore:
         """See ``Store.pending_commands``."""
         return await self._commands.pending()
 
+    async def wait_command(self, timeout_s: float) -> None:
+        """Return when a command may have come in since the last look, or ``timeout_s`` later."""
+        await self._commands.wait(timeout_s)
+
     async def answer_command(self, number: int, answer: Mapping[str, Any]) -> None:
         """See ``Store.answer_command``."""
         await self._commands.answer(number, answer)

@@ -11,9 +11,10 @@ import pytest
 from fsm_saga.cluster.node import Node
 from fsm_saga.errors import InvariantBrokenError
 from fsm_saga.etcd.data import Delete, Put, Txn
-from fsm_saga.ports import ClusterStore, Member, Roster, Store
+from fsm_saga.ports import ClusterStore, Command, Member, Roster, Store
 from fsm_saga.service.engine import Engine
 from fsm_saga.stores.etcd_cluster import EtcdCluster, open_etcd_cluster
+from fsm_saga.stores.etcd_store import EtcdStore
 from fsm_saga.stores.opening import open_cluster
 from fsm_saga.tools.registry import Registry
 from fsm_saga.tools.runner import PythonRunner
@@ -128,3 +129,54 @@ async def test_a_shard_that_fails_on_one_member_only_is_led_by_another(url: str)
         assert leads(first) | leads(second) == set(range(SHARDS))
         roster = await clusters[1].roster()
         assert set(roster.members["a"].avoids) == leads(second)
+
+
+CANCEL = Command(saga_id="trip", kind="cancel", body={})
+
+
+async def test_who_leads_is_told_at_once_of_a_command_that_another_process_left(
+    etcd: EtcdServer, server_prefix: str
+) -> None:
+    here, there = [
+        await open_etcd_cluster(f"etcd://{etcd.address}/{server_prefix}", shards=1)
+        for _ in range(2)
+    ]
+    try:
+        seat = await here.join(member("a"), ttl_s=30.0)
+        term = await seat.campaign(0)
+        assert term is not None
+        store = seat.store(term)
+        assert isinstance(store, EtcdStore)
+        assert await store.pending_commands() == []
+        await store.wait_command(0.5)  # the watch begins, which is a hint too
+        await store.pending_commands()
+        waiting = asyncio.ensure_future(store.wait_command(PATIENCE_S))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        number = await there.reader.post_command(CANCEL)
+        await asyncio.wait_for(waiting, PATIENCE_S / 3)
+        assert [command.number for command in await store.pending_commands()] == [number]
+    finally:
+        await there.close()
+        await here.close()
+
+
+async def test_a_new_term_begins_with_a_look_whatever_the_watch_has_told(
+    etcd: EtcdServer, server_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = await open_etcd_cluster(f"etcd://{etcd.address}/{server_prefix}", shards=1)
+    try:
+        seat = await cluster.join(member("a"), ttl_s=30.0)
+        term = await seat.campaign(0)
+        assert term is not None
+        before = seat.store(term)
+        await asyncio.sleep(0.5)
+        assert await before.pending_commands() == []
+        await asyncio.sleep(0.5)
+        assert await before.pending_commands() == []
+        monkeypatch.setattr(cluster.link, "notice", lambda shard: None)
+        await cluster.reader.post_command(CANCEL)
+        assert await before.pending_commands() == []
+        assert len(await seat.store(term).pending_commands()) == 1
+    finally:
+        await cluster.close()

@@ -58,7 +58,9 @@ def test_a_command_from_another_process_cancels_a_running_saga() -> None:
         await host.engine.submit(plan)
         body = Answer(kind="cancel", by="ann").as_json()
         answer = await answered(host, Command(saga_id="trip", kind="cancel", body=body))
+        position = answer.pop("position")
         assert answer == {"ok": True, "message": "", "state": "COMPENSATING(2)", "outcome": None}
+        assert 0 < position <= (await host.engine.get("trip")).position
         assert (await host.engine.wait("trip")).state == "FAILED"
 
     with_host(test, book_hotel="slow 5")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from fsm_saga.errors import FencedError, StoreError, StoreUnavailableError
 from fsm_saga.ports import Command
 from fsm_saga.service import serving
 from fsm_saga.service.serving import CommandServer
-from fsm_saga.stores.memory import MemoryStore
+from fsm_saga.stores.memory import Memory, MemoryStore
 from fsm_saga.tools.registry import Registry
 from fsm_saga.tools.runner import PythonRunner
 
@@ -31,12 +31,22 @@ class Clerk:
         self.gate = asyncio.Event()
         self.gate.set()
         self.leaves = ""
+        self.fails = 0
+        self.recalled: list[str] = []
+        self.done: Collection[str] = ()
 
     async def obey(self, command: Command) -> Mapping[str, Any] | None:
         self.begun.append((command.saga_id, command.kind))
         await self.gate.wait()
+        if self.fails:
+            self.fails -= 1
+            raise StoreUnavailableError("The store failed: it was told to.")
         self.ended.append((command.saga_id, command.kind))
         return None if command.kind == self.leaves else {"ok": True, "message": command.kind}
+
+    async def recall(self, command: Command) -> Mapping[str, Any] | None:
+        self.recalled.append(command.saga_id)
+        return {"ok": True, "message": "done"} if command.saga_id in self.done else None
 
 
 class Served:
@@ -44,24 +54,29 @@ class Served:
         self.store = store
         self.clerk = clerk
         self.coordinator = coordinator
-        self.server = CommandServer(coordinator, clerk.obey)
+        self.server = CommandServer(coordinator, clerk.obey, clerk.recall)
 
     async def post(self, saga_id: str, kind: str) -> int:
         return await self.store.post_command(Command(saga_id=saga_id, kind=kind, body={}))
 
     async def until_served(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while await self.store.pending_commands():  # noqa: ASYNC110  # it tells nobody
+            while await MemoryStore.pending_commands(self.store):  # noqa: ASYNC110  # it tells nobody
                 await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Served]:
-    store = MemoryStore.open("memory://")
+async def served(
+    kind: type[MemoryStore] = MemoryStore, *, left: Sequence[str] = (), done: Sequence[str] = ()
+) -> AsyncIterator[Served]:
+    store = kind.open("memory://")
+    for saga_id in left:
+        await store.post_command(Command(saga_id=saga_id, kind="cancel", body={}))
     async with asyncio.TaskGroup() as tasks:
         runner = PythonRunner(Registry([]))
         coordinator = Coordinator(store, runner, SystemClock(), tasks, active_max=10)
         them = Served(store, Clerk(), coordinator)
+        them.clerk.done = done
         task = tasks.create_task(them.server.run())
         yield them
         task.cancel()
@@ -209,3 +224,113 @@ async def test_answers_that_cannot_be_written_are_not_tried_without_a_pause() ->
         for _ in range(20):
             await asyncio.sleep(0.01)
         assert tries == 1
+
+
+class Hinted(MemoryStore):
+    """A store that tells when a command comes in, and how often it was looked at."""
+
+    looks = 0
+    is_silent = False
+
+    def __init__(self, url: str, memory: Memory, *, epoch: int) -> None:
+        super().__init__(url, memory, epoch=epoch)
+        self._news = asyncio.Event()
+
+    async def pending_commands(self) -> Sequence[Command]:
+        self.looks += 1
+        self._news = asyncio.Event()
+        return await super().pending_commands()
+
+    async def post_command(self, command: Command) -> int:
+        number = await super().post_command(command)
+        if not self.is_silent:
+            self._news.set()
+        return number
+
+    async def wait_command(self, timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_s)
+
+
+@pytest.fixture
+def hinted(monkeypatch: pytest.MonkeyPatch) -> type[Hinted]:
+    monkeypatch.setattr(serving, "HINTED_POLL_S", 60.0)
+    monkeypatch.setattr(serving, "FAIL_PAUSE_S", 0.001)
+    return Hinted
+
+
+async def test_a_store_that_tells_of_commands_is_not_looked_at_without_need(
+    hinted: type[Hinted],
+) -> None:
+    async with served(hinted) as them:
+        assert isinstance(them.store, Hinted)
+        for _ in range(30):
+            await asyncio.sleep(0.01)
+        assert them.store.looks == 1
+        await them.post("trip", "cancel")
+        await them.until_served()
+        assert them.server.answered == 1
+
+
+async def test_what_a_store_failed_to_tell_is_found_all_the_same(
+    hinted: type[Hinted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "HINTED_POLL_S", 0.02)
+    async with served(hinted) as them:
+        assert isinstance(them.store, Hinted)
+        them.store.is_silent = True
+        await asyncio.sleep(0.01)
+        await them.post("trip", "cancel")
+        await them.until_served()
+
+
+async def test_what_could_not_be_answered_is_tried_again_though_nothing_comes_in(
+    hinted: type[Hinted],
+) -> None:
+    async with served(hinted) as them:
+        answer = them.store.answer_command
+        failures = iter(range(2))
+
+        async def failing(number: int, said: Mapping[str, Any]) -> None:
+            if next(failures, None) is not None:
+                raise StoreUnavailableError("The store failed: it was told to.")
+            await answer(number, said)
+
+        them.store.answer_command = failing  # type: ignore[method-assign,assignment]
+        await them.post("trip", "retry")
+        await them.until_served()
+        assert them.clerk.ended == [("trip", "retry")]
+
+
+async def test_only_what_an_earlier_leader_may_have_begun_is_looked_for_in_the_journal() -> None:
+    async with served(left=("left",)) as them:
+        await them.until_served()
+        await asyncio.sleep(0.01)
+        for _ in range(10):  # until a look has brought nothing new
+            await asyncio.sleep(0.01)
+        await them.post("new", "cancel")
+        await them.until_served()
+        assert them.clerk.recalled == ["left"]
+        assert them.clerk.ended == [("left", "cancel"), ("new", "cancel")]
+
+
+async def test_what_was_carried_out_before_is_answered_and_not_carried_out_again() -> None:
+    async with served(left=("left",), done=("left",)) as them:
+        await them.until_served()
+        assert them.clerk.ended == []
+        assert them.server.answered == 1
+
+
+async def test_what_the_store_failed_under_may_be_done_and_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "FAIL_PAUSE_S", 0.001)
+    async with served() as them:
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+        them.clerk.fails = 1
+        them.clerk.done = ("trip",)
+        await them.post("trip", "cancel")
+        await them.until_served()
+        assert them.clerk.recalled == ["trip"]
+        assert (them.clerk.begun, them.clerk.ended) == ([("trip", "cancel")], [])
