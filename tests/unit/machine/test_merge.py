@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from fsm_saga.core.saga import Saga, StepState
 from fsm_saga.core.states import Direction, StepStatus
 from fsm_saga.machine.ledger import EMPTY, Ledger, Memory, StepWorld, Word
 from fsm_saga.machine.merge import (
@@ -167,3 +169,84 @@ def test_why_a_saga_goes_back_for_good_makes_no_difference() -> None:
         _merged, key = names.normal(merger_of(play).saga(normal, 0, 0))
         keys.add(key)
     assert len(keys) == 1
+
+
+def undone_last(plan: str = THREE) -> Saga:
+    """Return a normal saga that undoes its second step, its first one being done."""
+    play = Play(plan)
+    play.ok(1, {"id": "a"})
+    play.ok(2)
+    play.rejected(3)
+    assert play.state == "COMPENSATING(2)"
+    return Normaliser().normal(play.saga)[0]
+
+
+def merged_first(saga: Saga) -> Saga:
+    program = saga.program
+    merger = Merger(program, [StepWorld(spec) for spec in program.steps])
+    return merger.saga(saga, 0, 0)
+
+
+def test_a_step_that_is_to_be_undone_is_that_however_it_was_done() -> None:
+    saga = undone_last()
+    first, *rest = saga.steps
+    plain = merged_first(saga)
+    assert plain.steps[0] == replace(first, output=None)
+    for done in (
+        {"output": {"id": "b"}},
+        {"approved_by": "someone"},
+        {"is_doubted": True},
+        {"has_bad_output": True},
+        {"not_after": 1e9},
+        {"approved_by": "someone", "is_doubted": True, "not_after": 1e9},
+    ):
+        succeeded = saga.succeeded & ~1 if "has_bad_output" in done else saga.succeeded
+        other = replace(saga, steps=(replace(first, **done), *rest), succeeded=succeeded)
+        assert merged_first(other) == plain, done
+    assert merged_first(plain) is plain, "nothing is left to merge"
+
+
+def test_what_an_undo_is_still_to_read_is_kept() -> None:
+    saga = undone_last("1 a / ua\n2 b / ub id=$output.step_1.id\n3 c")
+    assert merged_first(saga).steps[0].output == {"id": "a"}
+    assert undone_last().steps[0].output == {"id": "a"}
+    assert merged_first(undone_last()).steps[0].output is None
+
+
+def test_a_person_s_word_on_what_is_done_stays() -> None:
+    play = Play("1 a / ua\n2 pay ; kind=pivot\n3 tell ; kind=retriable")
+    play.ok(1)
+    play.ok(2)
+    merger = merger_of(play)
+    for said in (
+        Ledger(is_accepted=True),
+        Ledger(is_amended=True),
+        Ledger(effects=1, is_accepted=True),
+        Ledger(effects=1, is_amended=True),
+    ):
+        assert merger.done(0, said) is said
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_on_the_way_back_a_read_that_succeeded_is_cleared(is_read: bool) -> None:
+    kind = " ; kind=read_only" if is_read else " / ub"
+    play = Play(f"1 a / ua\n2 b{kind}\n3 c")
+    play.ok(1)
+    play.ok(2)
+    play.rejected(3)
+    cleared = dict(cleared_steps(play.saga))
+    assert (1 in cleared) is is_read
+    assert cleared[2] is REJECTED
+
+
+def test_while_it_is_open_whether_a_saga_goes_back_only_what_is_gone_is_cleared() -> None:
+    play = Play("1 a / ua ; after=- approval=yes\n2 b / ub ; after=- retry=1")
+    play.deny(1)
+    assert play.statuses.split()[0] == "REJECTED"
+    doubtful = Play("1 a / ua ; after=- retry=1\n2 b / ub ; after=1")
+    doubtful.unknown(1)
+    assert (doubtful.state, cleared_steps(doubtful.saga)) == ("NEEDS_HUMAN", ())
+    skipped = StepState(status=StepStatus.SKIPPED)
+    steps = (doubtful.saga.steps[0], skipped)
+    assert cleared_steps(replace(doubtful.saga, steps=steps)) == ((1, StepStatus.SKIPPED),)
+    assert is_mergeable(replace(doubtful.saga, steps=steps))

@@ -81,3 +81,20 @@ def test_chains_whose_outputs_cross_over_are_mirror_images_too() -> None:
     crossed = (step(1), step(2), step(3, 1, 2, **use[0]), step(4, 1, 2, **use[1]))
     _twins, orders = mirrors(program_of(*crossed))
     assert orders == [(1, 0, 3, 2)]
+
+
+def test_what_uses_an_input_may_change_places_with_what_uses_it_alike() -> None:
+    ends = [{"params": {"of": f"$output.step_{number}.id"}} for number in (1, 2)]
+
+    def chains(one: str, other: str) -> list[tuple[int, ...]]:
+        inputs = [{"params": {"for": f"$input.{name}"}} for name in (one, other)]
+        steps = (
+            step(1, **inputs[0]),
+            step(2, **inputs[1]),
+            step(3, 1, **ends[0]),
+            step(4, 2, **ends[1]),
+        )
+        return mirrors(program_of(*steps))[1]
+
+    assert chains("who", "who") == [(1, 0, 3, 2)]
+    assert chains("who", "what") == []

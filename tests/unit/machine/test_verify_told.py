@@ -219,3 +219,41 @@ def test_the_json_of_a_violation_has_the_saga_after_each_event(broken: Verificat
             },
         ],
     }
+
+
+def test_the_json_of_a_question_is_this(broken: Verification) -> None:
+    assert [question.as_json() for question in broken.questions] == [
+        {
+            "step_id": 2,
+            "name": "Book",
+            "status": "STUCK",
+            "why": "its undo was refused, or was never answered",
+            "answers": ["retry", "settled", "calls"],
+        }
+    ]
+
+
+def test_the_json_of_a_verification_has_its_numbers() -> None:
+    said = result(
+        is_exhaustive=False, unvisited=11, walks=12, walked=13, walk_depth=14, by_person_only=15
+    ).as_json()
+    numbers = {name: said[name] for name in said if isinstance(said[name], int | str)}
+    assert numbers == {
+        "verdict": "sampled",
+        "is_proven": False,
+        "is_sound": True,
+        "is_exhaustive": False,
+        "configurations": 1234,
+        "unvisited": 11,
+        "transitions": 5678,
+        "depth": 9,
+        "walks": 12,
+        "walked": 13,
+        "walk_depth": 14,
+        "seed": 3,
+        "by_person_only": 15,
+    }
+    assert said["ends"] == [{"state": "DONE", "outcome": "committed", "configurations": 1000}]
+    assert said["coverage"] == {"mechanical": 100, "semantic": 0}
+    assert said["violations"] == said["questions"] == []
+    assert said["steps"] == [fact(1).as_json()]
