@@ -21,6 +21,7 @@ from fsm_saga.stores.redis_checks import (
 )
 from fsm_saga.stores.redis_commits import RedisCommits
 from fsm_saga.stores.redis_link import RedisLink
+from fsm_saga.stores.redis_losses import marked_as_lost
 from fsm_saga.stores.redis_seat import RedisSeat, look_at_roster
 from fsm_saga.stores.redis_store import RedisStore
 from fsm_saga.stores.redis_url import parse_redis_url
@@ -83,9 +84,12 @@ async def look_at_redis(url: str) -> RedisLook:
     link = RedisLink(parse_redis_url(url))
     try:
         facts = await look_at_server(link)
+        is_lost = await link.ask("EXISTS", link.layout.lost)
     finally:
         await link.close()
     refusal = facts.refusal(is_relaxed=link.place.is_relaxed)
+    if is_lost:
+        refusal = marked_as_lost(link).message.rstrip(".")
     return RedisLook(link.url, refusal, facts.warning())
 
 

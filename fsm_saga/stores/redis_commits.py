@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fsm_saga.errors import FsmSagaError, InvariantBrokenError, StoreError, StoreUnavailableError
+from fsm_saga.errors import FsmSagaError, InvariantBrokenError, StoreUnavailableError
 from fsm_saga.stores.redis_layout import AppendValue, removal_mark
 from fsm_saga.stores.redis_link import RedisLink
+from fsm_saga.stores.redis_losses import marked_as_lost, note_commits, went_back
 from fsm_saga.stores.redis_scripts import APPEND
 from fsm_saga.stores.refusals import conflict, fenced
 
@@ -135,6 +136,8 @@ class RedisCommits:
             arguments += [places[pending.lead], value.saga_id, value.position, final]
             arguments += [value.entry, value.head, _removals_known(pending)]
         keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas)
+        keys = (*keys, layout.lost)
+        known = {lead.shard: lead.commits for lead in leads}
         answer = await self._link.run_in_order(APPEND, keys, *arguments)
         if not _is_of(answer, batch_number):
             await self._link.drop_order()
@@ -146,6 +149,8 @@ class RedisCommits:
         ]
         for lead, count in zip(leads, commits, strict=True):
             lead.commits = max(lead.commits, count)
+        found = {lead.shard: count for lead, count in zip(leads, commits, strict=True)}
+        await note_commits(self._link, found, known=known)
         return refusals
 
     def _refusal(self, pending: _Pending, result: str) -> FsmSagaError | None:
@@ -155,7 +160,10 @@ class RedisCommits:
         if kind == "fenced":
             return fenced_by(self._link.url, pending.lead, result)
         if kind == "back":
-            return self._went_back(pending.lead, int(fact))
+            confirmed = pending.lead.commits
+            return went_back(self._link, pending.lead.shard, found=int(fact), confirmed=confirmed)
+        if kind == "lost":
+            return marked_as_lost(self._link)
         if kind == "removed":
             pending.lead.note_removals(removal_mark(pending.value.saga_id), int(fact))
             return self._overtaken(pending.value.saga_id)
@@ -168,17 +176,6 @@ class RedisCommits:
             "the very moment, again and again. Nothing was written; try again.",
             path=self._link.url,
             reason="too many removals at a time",
-        )
-
-    def _went_back(self, lead: Lead, found: int) -> StoreError:
-        return StoreError(
-            f"Nothing was written to store {self._link.url!r}: it knows of {found} commits to "
-            f"shard {lead.shard}, and had confirmed {lead.commits}. The server has lost what it "
-            "had confirmed, as after a failover to a replica or the return of an old copy. Stop "
-            "all writers and bring the newest copy back.",
-            shard=lead.shard,
-            found=found,
-            confirmed=lead.commits,
         )
 
 

@@ -6,6 +6,7 @@ All keys begin with the store's prefix.
     epoch              the last epoch that was given out; it only ever grows
     leaders            hash, by shard: "<epoch> <member>", or "<epoch> " when nobody leads
     commits            hash, by shard: how many commits there were; it only ever grows
+    lost               that the server has lost what it had confirmed: then nobody writes
     removals:<shard>   hash, by mark: how many sagas that share it were removed in this term
     members            set: the ids of all that joined
     member:<id>        what a member tells of itself; goes with its lease
@@ -58,6 +59,7 @@ class Layout:
         self.epoch = root + b"epoch"
         self.leaders = root + b"leaders"
         self.commits = root + b"commits"
+        self.lost = root + b"lost"
         self.members = root + b"members"
         self.heads = root + b"heads"
         self.sagas = root + b"sagas"

@@ -49,6 +49,7 @@ class RedisLink:
         layout: Its keys.
         shards: The number of shards, once that is known.
         store_id: What tells this store from another of its name; empty until it is known.
+        commits_seen: The most commits that the server was ever seen to count, by shard.
     """
 
     def __init__(self, place: RedisUrl) -> None:
@@ -56,6 +57,7 @@ class RedisLink:
         self.layout = Layout(place.prefix)
         self.shards = 0
         self.store_id = b""
+        self.commits_seen: dict[int, int] = {}
         self._is_closed = False
         self._many = _client_of(place, CONNECTIONS_MAX)
         self._one = _client_of(place, 1)

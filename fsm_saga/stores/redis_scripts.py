@@ -45,18 +45,19 @@ end
 APPEND = Script(
     _GUARDED
     + """
--- KEYS: leaders, commits, heads, all, sagas.
+-- KEYS: leaders, commits, heads, all, sagas, lost.
 -- ARGV: prefix, the number of this batch, how many shards, and for each: shard, guard, the least
 --   commits that it must have; then for each append: which of these shards, saga, position,
 --   'final' or '', entry, head, and of a first one '<mark>:<how many removals it knows of>'.
 -- Returns the number of the batch, how many commits each shard has now, and what became of each
 --   append: '' is written.
 local prefix, count = ARGV[1], tonumber(ARGV[3])
-local at, places = 4, {}
+local at, places, lost = 4, {}, redis.call('EXISTS', KEYS[6]) == 1
 for i = 1, count do
   local shard, why = ARGV[at], refusal(ARGV[at], ARGV[at + 1])
   local commits = tonumber(redis.call('HGET', KEYS[2], shard) or '0')
   if why == '' and commits < tonumber(ARGV[at + 2]) then why = 'back ' .. commits end
+  if why == '' and lost then why = 'lost' end
   places[i] = {shard = shard, open = prefix .. 'open:' .. shard, why = why, wrote = false}
   at = at + 3
 end
@@ -243,6 +244,12 @@ end
 return found
 """)
 
+TELL_LOSS = Script("""
+-- KEYS: meta, lost. ARGV: the id of the store, why. Nothing is told of another store.
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return 0 end
+return redis.call('SETNX', KEYS[2], ARGV[2])
+""")
+
 _END_TERMS = """
 -- End every term of a member: its shards are free, and none of its writes can come any more.
 local function end_terms(leaders, epoch, id)
@@ -259,10 +266,11 @@ end
 JOIN = Script(
     _END_TERMS
     + """
--- KEYS: member, members, leaders, epoch, meta.
+-- KEYS: member, members, leaders, epoch, meta, lost.
 -- ARGV: id, what it tells, milliseconds, the id of the store.
--- Returns 1, or 0 if this is not the store that it was.
+-- Returns 1, 0 if this is not the store that it was, or -1 if it has lost something.
 if redis.call('HGET', KEYS[5], 'id') ~= ARGV[4] then return 0 end
+if redis.call('EXISTS', KEYS[6]) == 1 then return -1 end
 end_terms(KEYS[3], KEYS[4], ARGV[1])
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SADD', KEYS[2], ARGV[1])
@@ -277,9 +285,13 @@ return 0
 """)
 
 CAMPAIGN = Script("""
--- KEYS: leaders, commits, epoch, members. ARGV: prefix, id, shard.
--- Returns {'won', epoch, how many commits the shard has}, {'held'} or {'gone'}.
+-- KEYS: leaders, commits, epoch, members, lost. ARGV: prefix, id, shard, the commits it must have.
+-- Returns {'won', epoch, how many commits the shard has}, {'held'}, {'gone'}, {'lost'} or
+--   {'back', how many commits}.
 local member = ARGV[1] .. 'member:'
+local commits = tonumber(redis.call('HGET', KEYS[2], ARGV[3]) or '0')
+if commits < tonumber(ARGV[4]) then return {'back', commits} end
+if redis.call('EXISTS', KEYS[5]) == 1 then return {'lost'} end
 if redis.call('EXISTS', member .. ARGV[2]) == 0 then return {'gone'} end
 local leader = redis.call('HGET', KEYS[1], ARGV[3])
 local epoch, holder = string.match(leader or '', '^(%d+) (.*)$')
@@ -292,7 +304,7 @@ if holder ~= ARGV[2] then
   redis.call('HSET', KEYS[1], ARGV[3], epoch .. ' ' .. ARGV[2])
   redis.call('DEL', ARGV[1] .. 'removals:' .. ARGV[3])  -- what came before is of another epoch
 end
-return {'won', tonumber(epoch), tonumber(redis.call('HGET', KEYS[2], ARGV[3]) or '0')}
+return {'won', tonumber(epoch), commits}
 """)
 
 RESIGN = Script("""
@@ -313,8 +325,8 @@ return redis.call('DEL', KEYS[1])
 )
 
 ROSTER = Script("""
--- KEYS: members, leaders. ARGV: prefix.
--- Returns the ids of the living, what they tell, and the leaders by shard, in turn.
+-- KEYS: members, leaders, commits. ARGV: prefix.
+-- Returns the ids of the living, what they tell, the leaders by shard, and the commits by shard.
 local ids, told = {}, {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   local member = redis.call('GET', ARGV[1] .. 'member:' .. id)
@@ -323,5 +335,5 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     told[#told + 1] = member
   end
 end
-return {ids, told, redis.call('HGETALL', KEYS[2])}
+return {ids, told, redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])}
 """)

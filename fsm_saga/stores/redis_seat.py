@@ -16,6 +16,7 @@ from fsm_saga.errors import StoreError, StoreUnavailableError
 from fsm_saga.ports import Leader, Member, Roster, Store, Term
 from fsm_saga.stores.redis_commits import Lead, RedisCommits
 from fsm_saga.stores.redis_link import RedisLink, wait_s
+from fsm_saga.stores.redis_losses import mark_loss, marked_as_lost, note_commits, went_back
 from fsm_saga.stores.redis_scripts import CAMPAIGN, JOIN, LEAVE, RENEW, RESIGN, ROSTER
 from fsm_saga.stores.redis_store import RedisStore
 
@@ -66,7 +67,10 @@ class RedisSeat:
         keys = (layout.member(self.member_id), layout.members, layout.leaders, layout.epoch)
         told, store_id = msgspec.json.encode(self._member), self._link.store_id
         arguments = (self.member_id, told, self._ttl_ms, store_id)
-        if not await self._link.run(JOIN, (*keys, layout.meta), *arguments):
+        joined = await self._link.run(JOIN, (*keys, layout.meta, layout.lost), *arguments)
+        if joined < 0:
+            raise marked_as_lost(self._link)
+        if not joined:
             raise StoreError(
                 f"Store {self._link.url!r} was not joined: it is not the one that was opened. The "
                 "server has lost it, or another was made in its place. Stop all coordinators and "
@@ -88,7 +92,11 @@ class RedisSeat:
         return roster
 
     async def wait_change(self, timeout_s: float) -> None:
-        """See ``Seat.wait_change``: the roster is looked at several times a second."""
+        """See ``Seat.wait_change``: the roster is looked at several times a second.
+
+        To be told of changes would be cheaper. But each look also tells whether the server still
+        knows what it knew at the last one.
+        """
         ends_at = _now() + timeout_s
         while (left_s := ends_at - _now()) > 0 and not await wait_s(
             self._lost, min(ROSTER_LOOK_S, left_s)
@@ -102,13 +110,21 @@ class RedisSeat:
     async def campaign(self, shard: int) -> Term | None:
         """See ``Seat.campaign``."""
         layout = self._layout
-        keys = (layout.leaders, layout.commits, layout.epoch, layout.members)
-        answer = await self._link.run(CAMPAIGN, keys, layout.root, self.member_id, shard)
+        keys = (layout.leaders, layout.commits, layout.epoch, layout.members, layout.lost)
+        known = self._link.commits_seen.get(shard, 0)
+        answer = await self._link.run(CAMPAIGN, keys, layout.root, self.member_id, shard, known)
+        if answer[0] == b"lost":
+            raise marked_as_lost(self._link)
+        if answer[0] == b"back":
+            error = went_back(self._link, shard, found=answer[1], confirmed=known)
+            await mark_loss(self._link, error)
+            raise error
         if answer[0] == b"gone":
             raise self._gone("A leadership")
         if answer[0] == b"held":
             return None
         _, epoch, commits = answer
+        await note_commits(self._link, {shard: commits}, known={})
         lead = self._leads.get(shard)
         if lead is None or lead.epoch != epoch:
             self._leads[shard] = Lead(shard, epoch, self._guard(epoch), commits)
@@ -195,7 +211,11 @@ class RedisSeat:
 async def look_at_roster(link: RedisLink) -> tuple[Roster, object]:
     """Return who is there and who leads, and what to compare the next look with."""
     layout = link.layout
-    seen = await link.run(ROSTER, (layout.members, layout.leaders), layout.root)
+    known = dict(link.commits_seen)
+    keys = (layout.members, layout.leaders, layout.commits)
+    *seen, commits = await link.run(ROSTER, keys, layout.root)
+    counts = zip(map(int, commits[::2]), map(int, commits[1::2]), strict=True)
+    await note_commits(link, dict(counts), known=known)
     ids, told, leaders = seen
     members = {
         member_id.decode(): member

@@ -16,6 +16,7 @@ import redis.asyncio as redis_py
 from fsm_saga.errors import ConflictError, FencedError, StoreError, StoreUnavailableError
 from fsm_saga.ports import Member, Store
 from fsm_saga.stores import redis_link
+from fsm_saga.stores.redis_cluster import look_at_redis
 from fsm_saga.stores.redis_layout import AppendValue
 from fsm_saga.stores.redis_store import RedisStore
 from tests.conformance.samples import (
@@ -287,6 +288,91 @@ async def test_a_server_that_lost_what_it_had_confirmed_is_written_no_more(
             await ours.store.append(append_of("trip-7", 3, succeeded()))
         assert caught.value.facts == {"shard": 0, "found": 2, "confirmed": 3}
         assert len(await ours.store.load("trip-7") or ()) == 3
+
+
+async def test_a_loss_that_comes_with_another_leader_is_noticed_by_who_has_seen_more(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    """As after a failover to a replica that lagged: the leader is gone, and so are its last words.
+
+    One that was a member meanwhile knows what the server had confirmed, leads nothing there, and
+    keeps those from leading who know nothing.
+    """
+    async with cluster_at(server.url) as witness_cluster:
+        witness = await witness_cluster.join(
+            Member(member_id="w", name="w", started_at=0.0), ttl_s=60.0
+        )
+        async with cluster_at(server.url) as cluster:
+            ours = await led(cluster, ttl_s=60.0)
+            await store_saga(ours.store, "trip-7")
+            server.kill()
+            shutil.copytree(server.directory / "appendonlydir", tmp_path / "old")
+            server.start()
+            await append_until_it_works(ours.store, "trip-7", 3)
+            assert len((await witness.roster()).members) == 2
+            await ours.seat.leave()
+        server.kill()
+        server.wipe()
+        shutil.copytree(tmp_path / "old", server.directory / "appendonlydir")
+        server.start()
+        async with redis_py.Redis.from_url(server.url) as admin:
+            await admin.delete(f"fsm-saga:member:{ours.seat.member_id}")  # its lease has ended
+            with pytest.raises(StoreError, match="lost what it had confirmed") as caught:
+                await witness.campaign(0)
+            assert caught.value.facts == {"shard": 0, "found": 2, "confirmed": 3}
+            async with cluster_at(server.url) as other:
+                stranger = Member(member_id="s", name="s", started_at=0.0)
+                with pytest.raises(StoreError, match="says so itself under the key"):
+                    await other.join(stranger, ttl_s=5.0)
+                assert len(await other.reader.load("trip-7") or ()) == 3
+            look = await look_at_redis(server.url)
+            assert "lost what it had confirmed" in look.refusal
+            await admin.delete("fsm-saga:lost")  # a person knows better
+            async with coordinator_at(server.url) as fresh:
+                await fresh.store.append(append_of("trip-7", 3))
+        await witness.leave()
+
+
+async def test_a_leader_that_was_there_first_is_stopped_by_who_has_seen_more(
+    server: RedisServer,
+) -> None:
+    """Somebody who knows nothing leads the server that went back before anybody looks."""
+    async with (
+        redis_py.Redis.from_url(server.url) as admin,
+        cluster_at(server.url) as witness,
+    ):
+        async with coordinator_at(server.url) as ours:
+            await store_saga(ours.store, "trip-7")
+            await witness.roster()
+            await ours.seat.leave()
+        lost: Any = admin.hincrby("fsm-saga:commits", "0", -1)
+        await lost
+        async with coordinator_at(server.url) as new:
+            await new.store.append(append_of("trip-8", 0, submitted("trip-8")))
+            lost = admin.hincrby("fsm-saga:commits", "0", -1)
+            await lost
+            await witness.roster()
+            with pytest.raises(StoreError, match="lost what it had confirmed"):
+                await new.store.append(append_of("trip-8", 1))
+            assert len(await new.store.load("trip-8") or ()) == 1
+
+
+async def test_where_losses_are_allowed_nobody_stops_for_one(server: RedisServer) -> None:
+    url = f"{server.url}?durability=relaxed"
+    async with (
+        redis_py.Redis.from_url(server.url) as admin,
+        cluster_at(url) as witness,
+    ):
+        async with coordinator_at(url) as ours:
+            await store_saga(ours.store, "trip-7")
+            await witness.roster()
+            await ours.seat.leave()
+        lost: Any = admin.hincrby("fsm-saga:commits", "0", -1)
+        await lost
+        await witness.roster()
+        async with coordinator_at(url) as new:
+            await new.store.append(append_of("trip-8", 0, submitted("trip-8")))
+        assert not await admin.exists("fsm-saga:lost")
 
 
 async def test_a_server_that_forgot_everything_is_written_no_more(server: RedisServer) -> None:
