@@ -37,6 +37,8 @@ IDLE_CPU_S_MAX: Final = 0.15
 # While mutmut finds out which test reaches what, all is ten times slower.
 STATS_S_MAX: Final = 300.0
 MEMORY_BYTES_MAX: Final = 4 << 30
+# Each call of a mutated function is three: what may go a hundred deep has to be let.
+RECURSION_MAX: Final = 3_000
 TIMED_OUT: Final = 36  # mutmut's own code for it
 FIRST_TESTS: Final = 16
 
@@ -48,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Bound what the process of a mutant may take, and let it begin with nothing."""
     if _is_mutant() and not _later_tests:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+        sys.setrecursionlimit(RECURSION_MAX)
         signal.signal(signal.SIGPROF, _end)
         threading.Thread(target=_end_if_idle, daemon=True).start()
         _forget()
