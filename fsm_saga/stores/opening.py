@@ -23,6 +23,10 @@ Mode = Literal["write", "read"]
 
 LEASE_TTL_S = 5.0
 """How long the others wait for a sign of life of a member before they take over."""
+_IF_IT_DIED = (
+    f"One that died without a word counts as there until its lease ends, {LEASE_TTL_S:g} s after "
+    "its last sign of life unless `--lease-ttl` gave it longer: then try again."
+)
 
 
 class _Server(NamedTuple):
@@ -187,7 +191,7 @@ async def _all_shards(cluster: ClusterStore, seat: Seat) -> Store:
             raise StoreLockedError(
                 f"Store {cluster.url!r} was not opened for writing: {who} leads shard {shard}. "
                 "Nothing was changed. Leave it to that process, or try again once it has ended; "
-                "`fsm-saga cluster` tells who is there."
+                f"`fsm-saga cluster` tells who is there. {_IF_IT_DIED}"
             )
         terms.append(term)
     return seat.store(*terms)
@@ -199,7 +203,8 @@ def _check_unserved(url: str, roster: Roster) -> None:
         raise StoreLockedError(
             f"Store {url!r} was not opened for writing: {', '.join(map(repr, serving))} "
             f"{'serves' if len(serving) == 1 else 'serve'} it. Nothing was changed. Leave the work "
-            "to who serves, or stop it first; `fsm-saga cluster` tells who is there."
+            "to who serves, or stop it first; `fsm-saga cluster` tells who is there. "
+            f"{_IF_IT_DIED}"
         )
 
 

@@ -107,6 +107,7 @@ async def test_it_is_not_written_while_others_serve_it(
         async with open_store(URL):
             pass
     assert repr(URL) in caught.value.message
+    assert "until its lease ends, 5 s after its last sign of life" in caught.value.message
     assert set((await server.cluster.roster()).members) == {f"id-{name}" for name in names}
     assert len(server.closings) == 1
 
@@ -124,6 +125,7 @@ async def test_a_shard_that_another_leads_is_named_with_who_leads(
         async with open_store(URL):
             pass
     assert repr(URL) in caught.value.message
+    assert "until its lease ends, 5 s after its last sign of life" in caught.value.message
     assert set((await server.cluster.roster()).leaders) == {1}, "what it had is let go"
 
 
