@@ -265,3 +265,10 @@ def test_a_saga_at_rest_is_taken_up_without_a_word() -> None:
     play.unknown(1)
     play.resume()
     assert (play.written, play.last.effects) == ([], ())
+
+
+def test_a_retry_of_a_step_that_can_be_asked_about_waits_as_long_as_the_plan_says() -> None:
+    play = Play("1 a / ua ; retry=2*10", "a check=ask")
+    play.rejected(1)
+    play.resume()
+    assert list(play.last.effects) == [WakeAt(at=10.0, wait_s_max=60.0)]
