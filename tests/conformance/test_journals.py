@@ -322,6 +322,7 @@ async def test_the_finished_come_page_by_page_each_once(store: Store, limit: int
         await store_saga(store, f"open-{number}")
         await store_saga(store, saga_id, state="FAILED" if number % 2 else "DONE")
     assert sorted(await finished_by_pages(store, limit)) == ended
+    assert await store.finished(limit=limit) == await store.finished(after="", limit=limit)
 
 
 async def test_what_is_removed_while_pages_are_read_hides_no_other(backend: Backend) -> None:

@@ -171,7 +171,11 @@ def _functions(source: str) -> dict[str, list[str]]:
 def _change(name: str, functions: Mapping[str, list[str]]) -> Change:
     module, _, mangled = name.rpartition(".")
     stem, _, _number = mangled.rpartition("__mutmut_")
-    before, after = functions[f"{stem}__mutmut_orig"][1:], functions[mangled][1:]
+    before, after = functions[f"{stem}__mutmut_orig"], functions[mangled]
+    # All but the first line is as it stands; that one has the name which mutmut gave.
+    own = _plain(stem).rpartition(".")[2]
+    before = [before[0].replace(f"{stem}__mutmut_orig", own), *before[1:]]
+    after = [after[0].replace(mangled, own), *after[1:]]
     removed, added = [], []
     for line in difflib.ndiff(before, after):
         if line.startswith("- "):

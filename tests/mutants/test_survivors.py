@@ -55,6 +55,10 @@ class C:
         return 0
     def xǁCǁg__mutmut_1(self):
         return 1
+    def xǁCǁh__mutmut_orig(self, a=0):
+        return a
+    def xǁCǁh__mutmut_1(self, a=1):
+        return a
 """
 
 
@@ -63,6 +67,7 @@ def test_a_mutant_is_known_by_its_function_and_the_lines_that_differ(tmp_path: P
     folder.mkdir(parents=True)
     (folder / "ids.py").write_text(MUTATED, "utf-8")
     codes = {"x_f__mutmut_1": 0, "x_f__mutmut_2": 1, "xǁCǁg__mutmut_1": None}
+    codes["xǁCǁh__mutmut_1"] = 1
     meta = {"exit_code_by_key": {f"fsm_saga.core.ids.{key}": code for key, code in codes.items()}}
     (folder / "ids.py.meta").write_text(json.dumps(meta), "utf-8")
     mutants = list(read_mutants(tmp_path))
@@ -71,9 +76,14 @@ def test_a_mutant_is_known_by_its_function_and_the_lines_that_differ(tmp_path: P
         change,
         Change(function="fsm_saga.core.ids.f", was="return 2", becomes="return 3"),
         Change(function="fsm_saga.core.ids.C.g", was="return 0", becomes="return 1"),
+        Change(
+            function="fsm_saga.core.ids.C.h",
+            was="def h(self, a=0):",
+            becomes="def h(self, a=1):",
+        ),
     ]
     document = told(mutants, Listed({}))
-    assert (document["mutants"], document["killed"], document["not_run"]) == (3, 1, 1)
+    assert (document["mutants"], document["killed"], document["not_run"]) == (4, 2, 1)
     assert (document["unlisted"], document["strict_unlisted"]) == (1, 1)
     document = told(mutants, Listed({change: "it makes no difference"}))
     assert (document["listed"], document["strict_unlisted"]) == (1, 0)

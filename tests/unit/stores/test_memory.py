@@ -87,6 +87,28 @@ async def test_the_latest_commands_of_a_saga_are_shown_oldest_first() -> None:
     assert numbers == list(range(last - SAGA_COMMANDS_MAX + 1, last + 1))
 
 
+async def test_what_a_command_asks_is_kept_as_it_was_when_it_was_left() -> None:
+    store = MemoryStore.open("memory://")
+    asked = {"by": "Ann"}
+    await store.post_command(command_of("trip-7", **asked))
+    command = command_of("trip-7")
+    body = {"by": "Bob"}
+    await store.post_command(replace(command, body=body))
+    body["by"] = "Eve"
+    assert [each.body for each in await store.pending_commands()] == [asked, {"by": "Bob"}]
+
+
+async def test_a_page_that_has_the_last_saga_says_that_no_other_follows() -> None:
+    store = MemoryStore.open("memory://")
+    for name in ("one", "two"):
+        await store_saga(store, name, state="DONE")
+    page = await store.finished(limit=2)
+    assert [head.saga_id for head in page.heads] == ["one", "two"]
+    assert page.after == ""
+    page = await store.finished(limit=1)
+    assert ([head.saga_id for head in page.heads], page.after) == (["one"], "1")
+
+
 async def test_a_writer_that_was_replaced_is_told_by_whom() -> None:
     old = MemoryStore.open("memory://two", "two")
     await store_saga(old, "trip-7", state="DONE")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fsm_saga.errors import FencedError, StoreError, StoreUnavailableError
+from fsm_saga.errors import ConflictError, FencedError, StoreError, StoreUnavailableError
 from fsm_saga.ports import Member, Term
 from fsm_saga.stores.memory_cluster import MemoryCluster, MemorySeat
 from fsm_saga.stores.sharding import SHARDS_DEFAULT, shard_of
@@ -132,6 +132,19 @@ async def test_a_leader_writes_its_own_shards_alone_and_its_refusals_name_the_st
         with pytest.raises(FencedError, match=f"'{URL}': epoch 1 tried, but epoch 2") as caught:
             await refused
         assert caught.value.facts == {"epoch": 1, "leader": 2}
+
+
+async def test_a_saga_that_has_grown_is_not_removed_as_it_was() -> None:
+    cluster = MemoryCluster(shards=SHARDS)
+    seat, terms = await leading(cluster, "a", 0, 1, 2)
+    store = seat.store(*terms)
+    await store_saga(store, "trip-7", state="DONE")
+    assert await cluster.reader.finished(limit=9) == await store.finished(after="", limit=9)
+    with pytest.raises(ConflictError, match="its journal is at 3"):
+        await store.remove("trip-7", position=2)
+    assert await store.load("trip-7") is not None
+    await store.remove("trip-7", position=3)
+    assert await store.load("trip-7") is None
 
 
 async def test_the_epoch_of_a_store_is_the_newest_of_its_terms() -> None:

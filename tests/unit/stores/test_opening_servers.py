@@ -71,6 +71,10 @@ async def test_a_url_of_a_server_opens_its_backend(scheme: str, server: Server) 
         {"url": url, "shards": None, "may_create": True},
     ]
     assert len(server.closings) == 3
+
+
+def test_only_a_store_on_a_server_is_shared() -> None:
+    assert is_shared(URL)
     assert not is_shared("memory://trips")
     assert not is_shared("sqlite:///trips.db")
 

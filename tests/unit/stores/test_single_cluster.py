@@ -216,6 +216,15 @@ async def test_a_reader_asks_for_what_it_was_asked(url: str) -> None:
         unfinished = await reader.heads(only_unfinished=True)
         assert [head.saga_id for head in unfinished] == ["three", "two"]
         assert [head.saga_id for head in await reader.heads(limit=1)] == ["three"]
+        page = await reader.finished(limit=9)
+        assert [head.saga_id for head in page.heads] == ["one"]
+        first = await reader.finished(limit=1)
+        second = await reader.finished(after=first.after, limit=1)
+        assert (first, second) == (
+            await store.finished(limit=1),
+            await store.finished(after=first.after, limit=1),
+        )
+        assert first != second
         assert len(await reader.load("two") or ()) == 3
         assert await reader.head("one") == await store.head("one")
         number = await reader.post_command(Command(saga_id="two", kind="cancel", body={}))
