@@ -291,6 +291,43 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+WHY = {
+    "rows have none": ("validator", "before", "on", "after", "hook", "preparation", "entry action"),
+    "a row's guards must hold": ("unless",),
+    "it is no guard of ours": ("expression", "name of a guard", "other guard"),
+    "no event of ours is so named": ("unknown event", "any event"),
+    "it is not one of ours": ("value of another kind", "target of another kind"),
+    "the state itself says otherwise": ("not final",),
+    "rows have no callbacks": ("method", "listener"),
+    "no crash may lose it": ("delay", "internal event"),
+    "a table is flat": ("nested states", "history"),
+    "a record names one": ("one value twice",),
+    "all starts at PENDING": ("another start",),
+    "others swallow illegal events and failing guards": ("statechart",),
+    "both are bugs to be seen": ("tolerant class",),
+    "a row waits for one": ("no event", "internal transition"),
+    "a row has": ("no target",),
+    "that is no state of the class": ("foreign target",),
+}
+
+
+@pytest.mark.parametrize("why", WHY)
+def test_a_refusal_says_why(why: str) -> None:
+    for spoiled in WHY[why]:
+        cls = REFUSED[spoiled][0]()
+        with pytest.raises(InvariantBrokenError) as refusal:
+            flatten_saga(cls)
+        message = refusal.value.message
+        assert message.startswith(f"class {cls.__name__!r} cannot become a table: ")
+        assert message.endswith(
+            f", but {why}. No saga was touched; say it with states, events and guards."
+        )
+
+
+def test_every_refusal_has_a_reason() -> None:
+    assert {name for names in WHY.values() for name in names} == set(REFUSED)
+
+
 @pytest.mark.parametrize("spoiled", REFUSED)
 def test_what_a_row_cannot_say_is_refused(spoiled: str) -> None:
     make, message = REFUSED[spoiled]
@@ -318,7 +355,8 @@ def step_class(**more: Any) -> Any:
 
 
 def test_a_step_machine_with_two_ways_for_one_event_is_refused() -> None:
-    with pytest.raises(InvariantBrokenError, match="two transitions leave WAITING on launched"):
+    why = "two transitions leave WAITING on launched, but one could never win"
+    with pytest.raises(InvariantBrokenError, match=why):
         flatten_step(step_class())
 
 
@@ -327,12 +365,16 @@ def test_a_step_machine_with_a_guard_is_refused() -> None:
         pass
 
     assert flatten_step(Guarded) == step_table()
-    Guarded.states[0].transitions[0].cond.add(plan_has_a_step, expected_value=True)
+    added = (plan_has_a_step, leads_forward)
+    for guard in added:
+        Guarded.states[0].transitions[0].cond.add(guard, expected_value=True)
+    why = "is guarded by plan_has_a_step, leads_forward, but no step is guarded"
     try:
-        with pytest.raises(InvariantBrokenError, match="is guarded by plan_has_a_step"):
+        with pytest.raises(InvariantBrokenError, match=why):
             flatten_step(Guarded)
     finally:
-        Guarded.states[0].transitions[0].cond.list.items.pop()
+        for _ in added:
+            Guarded.states[0].transitions[0].cond.list.items.pop()
 
 
 def test_a_state_of_the_other_machine_is_refused() -> None:

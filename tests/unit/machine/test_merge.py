@@ -227,16 +227,66 @@ def test_a_person_s_word_on_what_is_done_stays() -> None:
         assert merger.done(0, said) is said
 
 
-@pytest.mark.parametrize("is_read", [False, True])
-def test_on_the_way_back_a_read_that_succeeded_is_cleared(is_read: bool) -> None:
-    kind = " ; kind=read_only" if is_read else " / ub"
-    play = Play(f"1 a / ua\n2 b{kind}\n3 c")
+def test_on_the_way_back_what_was_refused_or_only_read_is_cleared() -> None:
+    play = Play("1 a / ua\n2 b / ub\n3 look ; kind=read_only\n4 c / uc\n5 d")
+    for number in range(1, 5):
+        play.ok(number)
+    play.rejected(5)
+    assert play.statuses == "SUCCEEDED SUCCEEDED SUCCEEDED COMPENSATING REJECTED"
+    assert cleared_steps(play.saga) == ((2, StepStatus.SUCCEEDED), (4, REJECTED))
+    reading = Play("1 a / ua ; after=-\n2 look ; kind=read_only after=-\n3 c / uc ; after=-")
+    reading.rejected(3)
+    assert reading.statuses == "RUNNING RUNNING REJECTED"
+    assert cleared_steps(reading.saga) == ((2, REJECTED),)
+
+
+def test_a_saga_that_goes_one_way_for_good_may_be_merged() -> None:
+    back = Play("1 a / ua\n2 b / ub")
+    back.ok(1)
+    back.bad(2)
+    assert back.statuses == "SUCCEEDED COMPENSATING"
+    assert is_mergeable(back.saga)
+    forward = Play("1 pay ; kind=pivot\n2 tell ; kind=retriable")
+    assert not is_mergeable(forward.saga)
+    forward.ok(1)
+    assert is_mergeable(forward.saga)
+
+
+def test_what_a_person_cannot_write_down_is_not_handed_over() -> None:
+    play = Play("1 a / ua ; undo-retry=1\n2 b")
     play.ok(1)
-    play.ok(2)
-    play.rejected(3)
-    cleared = dict(cleared_steps(play.saga))
-    assert (1 in cleared) is is_read
-    assert cleared[2] is REJECTED
+    play.rejected(2)
+    play.rejected(1, direction=UNDO)
+    play.offer(1, "ua")
+    first, second = play.saga.steps
+    assert first.undo is not None
+    for reason, handed_over in (("stuck", (0,)), ("unresolvable", ())):
+        undo = replace(first.undo, stuck_reason=reason)
+        saga = replace(play.saga, steps=(replace(first, undo=undo), second))
+        assert handed_over_steps(saga) == handed_over
+
+
+@pytest.mark.parametrize(("more", "idle"), [("", (0,)), ("fenced ", ())])
+def test_while_a_step_is_undone_its_call_may_be_forgotten_where_the_undo_does_not_go_by_it(
+    more: str, idle: tuple[int, ...]
+) -> None:
+    play = Play("1 a / ua ; undo-retry=1\n2 b", f"a {more}retention=60")
+    assert forgotten_steps(play.saga) == (), "it is under way"
+    play.ok(1)
+    play.rejected(2)
+    assert (str(play.step(1).status), forgotten_steps(play.saga)) == ("COMPENSATING", idle)
+    play.rejected(1, direction=UNDO)
+    assert (str(play.step(1).status), forgotten_steps(play.saga)) == ("STUCK", idle)
+    play.settle(1)
+    assert forgotten_steps(play.saga) == ()
+
+
+def test_a_call_whose_answer_cannot_be_used_is_asked_again_and_so_must_be_remembered() -> None:
+    play = Play("1 a / ua\n2 b", "a retention=60")
+    play.ok(1)
+    assert forgotten_steps(play.saga) == (0,)
+    first = replace(play.saga.steps[0], has_bad_output=True)
+    assert forgotten_steps(replace(play.saga, steps=(first, play.saga.steps[1]))) == ()
 
 
 def test_while_it_is_open_whether_a_saga_goes_back_only_what_is_gone_is_cleared() -> None:
