@@ -267,6 +267,24 @@ async def test_a_full_disk_stops_appends_and_nothing_acknowledged_is_lost(tmp_pa
         assert len(await store.load("trip-7") or ()) == position + 20
 
 
+async def test_a_command_of_a_reader_is_durable_before_it_is_acknowledged(
+    store: Store, disk: Disk
+) -> None:
+    syncs: list[str] = []
+
+    def note(action: str, name: str) -> None:
+        if action == "sync":
+            syncs.append(name[-4:])
+
+    async with open_store(store.url, mode="read") as reader:
+        disk.fault = note
+        await reader.post_command(command_of("trip-7"))
+        assert "-wal" in syncs
+        disk.fault = on_log("sync", FAULTS["fsync fails"][1])
+        with pytest.raises(StoreError, match="was not left in store"):
+            await reader.post_command(command_of("trip-7"))
+
+
 # --- a disk that is slow -------------------------------------------------------------------------
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,42 @@ import pytest
 
 from fsm_saga.stores.opening import open_store
 from fsm_saga.stores.sqlite_reader import JournalReader
-from tests.conformance.samples import store_saga
+from tests.conformance.samples import append_of, store_saga
 
 SAGAS = ("one", "two", "three")
 
 
 @pytest.fixture
-async def reader(tmp_path: Path) -> AsyncIterator[JournalReader]:
-    """Give a reader of a store with three unfinished sagas."""
-    path = tmp_path / "sagas.db"
+async def path(tmp_path: Path) -> str:
+    """Give the path of a store with three unfinished sagas."""
+    path = str(tmp_path / "sagas.db")
     async with open_store(f"sqlite:///{path}") as store:
         for saga_id in SAGAS:
             await store_saga(store, saga_id)
-    reader = JournalReader(str(path))
+    return path
+
+
+@pytest.fixture
+def reader(path: str) -> Iterator[JournalReader]:
+    """Give a reader of that store."""
+    reader = JournalReader(path)
     yield reader
     reader.close()
+
+
+async def test_a_finished_saga_whose_head_is_damaged_is_on_its_page(
+    path: str, reader: JournalReader
+) -> None:
+    async with open_store(f"sqlite:///{path}") as store:
+        await store.append(append_of("two", 3, state="DONE"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE heads SET state = 'FAILED' WHERE saga_id = 'two'")
+    connection.close()
+    first = reader.finished(after="", limit=2)
+    assert [(head.saga_id, head.state) for head in first.heads] == [("two", "DONE")]
+    assert first.after
+    last = reader.finished(after=first.after, limit=2)
+    assert (last.heads, last.after) == ((), "")
 
 
 def test_an_index_that_names_a_saga_twice_is_not_believed(
