@@ -29,6 +29,7 @@ from fsm_saga.cli.planning import note_outdated, note_short_memory
 from fsm_saga.cli.progress import Progress, open_progress
 from fsm_saga.cli.running import run_async
 from fsm_saga.cli.saga_text import print_saga
+from fsm_saga.drawing.plain import plain_text
 from fsm_saga.errors import PlanError
 from fsm_saga.plan.lint import read_plan
 from fsm_saga.plan.model import Plan
@@ -97,10 +98,14 @@ def _checked(
     loaded = load_all(specs)
     known = read_certificates(certificates)
     catalogue = Registry(loaded, allow=allow or None, certificates=known).catalogue
+    if unknown := sorted(set(allow or ()) - {tool.name for tool in loaded}):
+        note(
+            f"No tool that was given is called {', '.join(map(plain_text, unknown))}: see --allow."
+        )
     try:
         checked, _graph = read_plan(text, catalogue, allowed=allow or None)
     except PlanError:
-        if not catalogue and not as_json:
+        if not loaded and not as_json:
             note("No tools were given: add --tools MODULE_OR_FILE, or serve the store.")
         raise
     note_outdated(checked, catalogue)

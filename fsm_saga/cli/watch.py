@@ -67,6 +67,8 @@ def watch(
     else:
         for view in views:
             print_line(*headline(view))
+        if not views:
+            print_line("Nothing is unfinished.")
     return 0
 
 

@@ -118,6 +118,13 @@ def test_a_plan_without_tools_is_refused_with_the_advice_to_give_some(desk: Desk
     assert "--tools MODULE_OR_FILE" in ended.err
 
 
+def test_a_name_that_no_tool_has_is_told_where_it_was_allowed(desk: Desk) -> None:
+    ended = desk.on_store("run", desk.plan("a"), "--allow", "tkae", has_tools=True)
+    assert ended.code == 2
+    assert ended.err.startswith("No tool that was given is called tkae: see --allow.\n")
+    assert "No tools were given" not in ended.err
+
+
 def test_tools_that_are_not_allowed_are_refused(desk: Desk) -> None:
     ended = desk.on_store("run", desk.plan("a"), "--allow", "take", "--json", has_tools=True)
 

@@ -132,3 +132,11 @@ def test_one_document_cannot_go_on_for_ever(desk: Desk) -> None:
     desk.run("a")
 
     assert desk.on_store("watch", "--forever", "--json").code == 2
+
+
+def test_where_nothing_is_unfinished_that_is_said(desk: Desk) -> None:
+    assert desk.run("a").code == 0
+    text, as_json = desk.on_store("watch"), desk.on_store("watch", "--json")
+
+    assert (text.code, text.out) == (0, "Nothing is unfinished.\n")
+    assert (as_json.code, as_json.json) == (0, [])
