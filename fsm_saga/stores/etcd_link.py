@@ -242,7 +242,8 @@ class EtcdLink:
                         self.notice(shard)
                     async for answer in watch:
                         for event in answer.events:
-                            self.notice(shard_in(event.kv.key))
+                            if not event.is_delete:  # else it was answered
+                                self.notice(shard_in(event.kv.key))
             except EtcdError as error:
                 logger.info("the watch for commands begins anew: %s", error)
             self._looked_at.clear()

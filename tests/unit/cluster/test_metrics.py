@@ -101,3 +101,14 @@ def test_tools_that_promise_the_same_have_one_fingerprint() -> None:
     certified = ToolFacts(name="a", standing=Standing.CERTIFIED)
     assert fingerprint({"a": one}) == fingerprint({"a": certified})
     assert fingerprint({"a": one}) != fingerprint({"a": other})
+
+
+async def test_a_store_that_tells_of_commands_does_so_when_it_is_measured_and_no_other() -> None:
+    class Hinting(MemoryStore):
+        async def wait_command(self, timeout_s: float) -> None: ...
+
+    plain, hinting = MemoryStore.open("memory://"), Hinting.open("memory://")
+    assert MeasuredStore(plain, Metrics()).wait_command is None
+    wait_command = MeasuredStore(hinting, Metrics()).wait_command
+    assert wait_command is not None
+    await wait_command(1.0)
