@@ -60,13 +60,17 @@ def test_an_event_that_nobody_knows_is_a_bug() -> None:
 def test_a_saga_that_never_comes_to_rest_is_a_bug_and_not_a_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    rounds: list[int] = []
+
     def spin(work: Work) -> None:
+        rounds.append(work.draft.failing)
         work.draft.failing ^= 1
 
     saga = Play(TWO).saga
     monkeypatch.setattr(decide_module, "_advance_forward", spin)
     with pytest.raises(InvariantBrokenError, match=r"does not come to rest in EXECUTING\(1\)"):
         decide(saga, e.TimePassed(at=0.0))
+    assert len(rounds) == 4 * len(saga.steps) + 8
 
 
 # --- replies -------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ PIVOT = "1 a / ua\n2 pay ; kind=pivot retry=3*5\n3 tell ; kind=retriable retry=1
 def test_a_frozen_draft_is_the_saga_that_it_was_made_of() -> None:
     play = Play(PIVOT)
     play.ok(1)
-    assert Draft.of(play.saga).freeze() == play.saga
+    frozen = Draft.of(play.saga).freeze()
+    assert frozen == play.saga
+    assert type(frozen.steps) is tuple
     assert Draft.__struct_fields__ == Saga.__struct_fields__
 
 
@@ -146,15 +148,32 @@ def test_of_a_tool_that_forgets_refusals_a_refusal_after_a_doubt_says_nothing() 
     assert way_back(play) is WayBack.UNDECIDED
 
 
-def test_of_several_irrevocable_steps_each_has_a_say() -> None:
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_of_several_irrevocable_steps_each_has_a_say(order: tuple[int, int]) -> None:
     play = Play("1 a ; kind=retriable after=- retry=3*1\n2 b ; kind=retriable after=- retry=3*1")
-    play.rejected(1)
+    play.rejected(order[0])
     assert way_back(play) is WayBack.UNDECIDED, "the other one is in flight"
-    play.rejected(2)
+    play.rejected(order[1])
     assert way_back(play) is WayBack.OPEN
     play.tick()
     play.ok(1)
     assert way_back(play) is WayBack.CLOSED
+
+
+def test_a_step_with_a_way_back_has_no_say() -> None:
+    play = Play("1 a / ua ; after=-\n2 pay ; kind=pivot after=- retry=3*5")
+    play.rejected(2)
+    assert play.statuses == "RUNNING RUNNING"
+    assert way_back(play) is WayBack.OPEN
+
+
+def test_an_irrevocable_step_that_is_made_good_for_does_not_close_the_way_back() -> None:
+    draft = Draft.of(Play("1 pay ; kind=pivot").saga)
+    for status in (StepStatus.COMPENSATING, StepStatus.STUCK):
+        draft._file(0, StepState(status=status))
+        assert draft.way_back() is WayBack.OPEN
+    draft._file(0, StepState(status=StepStatus.DOUBTFUL))
+    assert draft.way_back() is WayBack.CLOSED
 
 
 @pytest.mark.parametrize(

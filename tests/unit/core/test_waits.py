@@ -37,3 +37,8 @@ def test_an_undo_is_tried_again_after_its_own_wait() -> None:
         (wake,) = play.last.effects
         assert isinstance(wake, WakeAt)
         assert wake.wait_s_max == wait_s_max
+
+
+def test_an_approval_is_waited_for_until_it_expires() -> None:
+    play = Play("1 a / ua ; approval=60")
+    assert list(play.last.effects) == [WakeAt(at=60.0, wait_s_max=60.0)]

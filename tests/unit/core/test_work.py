@@ -42,6 +42,20 @@ def test_what_is_written_counts_at_once_and_what_is_done_keeps_its_order() -> No
     assert play.saga.stop is None, "the old saga is what it was"
 
 
+def test_a_limit_is_over_by_the_clock_or_once_it_was_waited_for() -> None:
+    work = Work(Play(TWO).saga, 0.5)
+    assert [work.is_over(limit) for limit in (None, 0.4, 0.5, 0.6, 1.0)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    work.waited_for = 0.6
+    assert work.is_over(0.6)
+    assert not work.is_over(0.7)
+
+
 def test_each_clearing_of_an_effect_moves_the_count_by_one() -> None:
     """INV-10: the number in COMPENSATING(k) is true after every record."""
     play = Play(TWO + "\n3 c / uc ; after=1,2")
