@@ -5,6 +5,10 @@ while others are on their way travel together: an outer transaction that compare
 fence, with one inner transaction for each member, whose comparisons decide for it alone. Nothing
 waits for company: an idle batcher sends at the end of the loop's turn.
 
+Etcd counts against its space quota what the outermost transaction puts, and nothing that inner
+ones do: to a store that is full they would go on writing until the disk is. So a commit that puts
+anything also has a put that is never done, in the branch that is never taken.
+
 A member keeps its meaning in company. Members that write, or look at, what another one writes do
 not share a commit; and of those that write the same key the later is sent only when the earlier
 has been answered, so that they take effect in the order in which they were submitted. Members that
@@ -20,7 +24,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from fsm_saga.etcd.data import Compare, Range, RangeResult, Txn, TxnResult
+from fsm_saga.etcd.data import (
+    Compare,
+    Operation,
+    Put,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
+)
 from fsm_saga.etcd.errors import (
     DuplicateKeyError,
     EtcdError,
@@ -151,7 +163,7 @@ class Batcher:
             own = waiting.footprint
             is_full = batch and (
                 together.size + own.size > limits.bytes_max
-                or len(batch) + 1 + max(together.operations, own.operations) > OPERATIONS_MAX
+                or len(batch) + 2 + max(together.operations, own.operations) > OPERATIONS_MAX
             )
             if (
                 is_full
@@ -186,14 +198,7 @@ class Batcher:
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
-            result = await self._transport.txn(
-                Txn(
-                    compares=self._fence,
-                    success=tuple([waiting.txn for waiting in batch]),
-                    failure=self._who_leads,
-                ),
-                timeout_s=self._timeout_s,
-            )
+            result = await self._transport.txn(self._commit_of(batch), timeout_s=self._timeout_s)
         except _ONE_MEMBERS_FAULT as error:
             if len(batch) == 1:
                 _fail(batch, error)
@@ -204,10 +209,21 @@ class Batcher:
         except EtcdError as error:
             _fail(batch, error)
         else:
+            if self._fence:
+                (result,) = (each for each in result.results if isinstance(each, TxnResult))
             if result.succeeded:
                 _hand_out(batch, result)
             else:
                 _fail(batch, self._fence_lost(result))
+
+    def _commit_of(self, batch: Sequence[_Waiting]) -> Txn:
+        """Return the batch as one transaction, whose outermost condition always holds."""
+        members = tuple([waiting.txn for waiting in batch])
+        if self._fence:
+            members = (Txn(compares=self._fence, success=members, failure=self._who_leads),)
+        key = next(filter(None, map(_first_put, members)), None)
+        never: tuple[Operation, ...] = () if key is None else (Put(key=key, value=b""),)
+        return Txn(success=members, failure=never)
 
     def _fence_lost(self, result: TxnResult) -> FenceLostError:
         holders = {
@@ -248,6 +264,16 @@ class Batcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._broken_by is not None:
             raise self._broken_by
+
+
+def _first_put(operation: Operation) -> bytes | None:
+    """Return a key that an operation may put, or None if it puts none."""
+    if isinstance(operation, Put):
+        return operation.key
+    if isinstance(operation, Txn):
+        below = (*operation.success, *operation.failure)
+        return next(filter(None, map(_first_put, below)), None)
+    return None
 
 
 def _not_waited_for() -> UnknownOutcomeError:

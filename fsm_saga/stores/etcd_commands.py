@@ -250,9 +250,10 @@ class EtcdCommands:
                     lease = await self._link.answer_lease()
                     value = command_value(kv.key, refused)
                     writes.append(Put(key=kv.key, value=value, lease=lease))
-            # What does not hold any more shows when the saga itself is to be deleted.
+            # What does not hold any more shows when the saga itself is to be deleted. The writes
+            # are an inner transaction, which a full etcd takes too: this makes room.
             await self._link.write_alone(
-                Txn(compares=(*compares, *as_they_were), success=tuple(writes))
+                Txn(compares=(*compares, *as_they_were), success=(Txn(success=tuple(writes)),))
             )
 
 

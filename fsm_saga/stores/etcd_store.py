@@ -344,6 +344,8 @@ class EtcdStore:
         """Return the removal of a saga that has ended just so, and that nobody asks anything of.
 
         It leaves a mark that every later first append of a saga has to know of; see ``_begin``.
+        All of it stands in an inner transaction, whose puts etcd does not count against its quota:
+        one that is full is to take what makes room.
         """
         layout = self._layout
         live = layout.live_saga(shard, saga_id)
@@ -365,7 +367,7 @@ class EtcdStore:
                 as_it_was,
                 replace(is_absent(asked), range_end=asked_end),
             ),
-            success=tuple(writes),
+            success=(Txn(success=tuple(writes)),),
             failure=(Range(key=leads.key), Range(key=live)),
         )
 

@@ -7,9 +7,19 @@ from collections.abc import Callable
 
 import pytest
 
+from fsm_saga.etcd.batch import open_batcher
 from fsm_saga.etcd.channel import EtcdOptions
 from fsm_saga.etcd.client import EtcdClient
-from fsm_saga.etcd.data import Delete, Put, PutResult, Range, prefix_end
+from fsm_saga.etcd.data import (
+    Delete,
+    Put,
+    PutResult,
+    Range,
+    Txn,
+    TxnResult,
+    is_absent,
+    prefix_end,
+)
 from fsm_saga.etcd.errors import NoSpaceError, NothingWrittenError, UnknownOutcomeError
 from tests.support.servers.etcd import EtcdServer
 
@@ -60,3 +70,35 @@ async def test_at_the_quota_a_write_is_in_doubt_and_room_can_be_made(
         await client.disarm(alarm)
         assert await client.alarms() == ()
         await client.put(Put(key=b"/after", value=b""))
+
+
+async def test_transactions_in_company_count_against_the_quota_as_those_alone_do(
+    new_etcd: Callable[..., EtcdServer],
+) -> None:
+    """Etcd looks at the outermost transaction only, and a batch is one around its members."""
+    server = new_etcd(quota_bytes=QUOTA)
+    options = EtcdOptions(endpoints=(server.address,), try_timeout_s=10)
+    async with EtcdClient(options) as client, open_batcher(client) as batcher:
+
+        async def put(number: int) -> TxnResult:
+            key = b"/fill/%03d" % number
+            return await batcher.submit(
+                Txn(compares=(is_absent(key),), success=(Put(key=key, value=bytes(100_000)),))
+            )
+
+        async def put_all() -> None:
+            for number in range(0, 300, 6):
+                await asyncio.gather(*(put(number + each) for each in range(6)))
+
+        with pytest.raises(NoSpaceError):
+            await put_all()
+        (alarm,) = await client.alarms()
+        assert alarm.kind == "NOSPACE"
+        (status,) = await client.statuses()
+        assert status.db_size < 2 * QUOTA
+        with pytest.raises(NoSpaceError):
+            await put(1_000)
+        # What only deletes makes room, and is taken.
+        result = await batcher.submit(Txn(success=(Delete(key=b"/fill/000"),)))
+        assert result.succeeded
+        assert (await client.range(Range(key=b"/fill/000"))).first is None
