@@ -42,7 +42,8 @@ async def test_a_fault_looks_the_same_whether_the_append_was_written_or_not(
     store = MemoryStore.open("memory://")
     await store_saga(store, "trip-7")
 
-    def fail_once(_append: Append) -> Fault:
+    def fail_once(append: Append) -> Fault:
+        assert (append.saga_id, append.position) == ("trip-7", 3)
         store.fault = None
         return fault
 
@@ -60,8 +61,9 @@ async def test_what_is_kept_are_bytes_that_can_be_damaged() -> None:
     saga = store.memory.sagas["trip-7"]
     whole = saga.entries[1]
     saga.entries[1] = (1, whole[1].replace(b"step", b"stop"))
-    with pytest.raises(CorruptRecordError, match="'trip-7'"):
+    with pytest.raises(CorruptRecordError, match="'trip-7'") as caught:
         await store.load("trip-7")
+    assert caught.value.facts == {"saga_id": "trip-7", "position": 1}
     saga.entries[1] = (2, whole[1])
     with pytest.raises(CorruptRecordError, match="next entry is at 2"):
         await store.load("trip-7")

@@ -56,6 +56,13 @@ def test_a_whole_store_is_counted(path: str) -> None:
         assert found == Contents(sagas=3, records=9, commands=3)
 
 
+def test_sagas_are_looked_at_on_every_page(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    paged = sqlite_check._NUMBERS.replace("1000", "2")
+    monkeypatch.setattr(sqlite_check, "_NUMBERS", paged)
+    assert paged.endswith("LIMIT 2")
+    assert check_contents(path, seconds_max=None).sagas == 3
+
+
 def test_each_damage_is_told_with_what_it_is_in(path: str) -> None:
     change(
         path,
