@@ -65,7 +65,14 @@ class ClusterJudge:
                 return "LEAD", f"{said}, and served by {serving}"
         return None
 
+    @property
+    def is_avoiding(self) -> bool:
+        """True while a member leaves a shard to others, even if that is less fair."""
+        return any(member.avoids for member, _ in self._storage.members.values())
+
     def _wrong_loads(self) -> tuple[str, str] | None:
+        if self.is_avoiding:
+            return None
         loads = Counter({node.member_id: 0 for node in self.living})
         loads.update(key.member_id for key in self._storage.leaders.values())
         if max(loads.values()) - min(loads.values()) > 1:
@@ -84,6 +91,13 @@ class ClusterJudge:
         for shard, count in moved.items():
             if count > most:
                 self._world.broken("FLAP", f"{when}: shard {shard} got {count} leaders")
+
+    def judge_served(self, shard: int, but: str, within_s: float) -> None:
+        """Judge that another serves a shard whose engine does not start on one member (LEAD)."""
+        serving = [node.member_id for node in self._nodes if shard in node.engines]
+        if not serving or but in serving:
+            message = f"{within_s:g} s after {but} could not any more, {serving} serve shard"
+            self._world.broken("LEAD", f"{message} {shard}")
 
     def judge_handed_over(self, shards: Sequence[int], gone: str, within_s: float) -> None:
         """Judge that others lead what a member led that is gone (HAND)."""

@@ -38,6 +38,9 @@ STEADY_S = 5.0
 LATE_S = 0.4
 LOST_SHARE = 0.25
 RESTORED_S_MAX = 2.5
+FAILING_SHARE = 0.25
+ELSEWHERE_S_MAX = 6.0
+"""Two tries of a member whose engine does not start, and a look of the others."""
 
 
 class ClusterRun(Run):
@@ -105,12 +108,22 @@ class ClusterRun(Run):
         self._pass(ECHO_S)
         self._settle(until=healed_at + SETTLE_S_MAX)
         self.judge.judge_moves(moves, most=MOVES_MAX, when="while it settled")
-        moves = len(self.storage.moves)
+        moves, is_avoiding = len(self.storage.moves), self.judge.is_avoiding
         self._pass(STEADY_S)
-        self.judge.judge_moves(moves, most=0, when="while nothing happened")
+        # What was left to others for a while may come back.
+        self.judge.judge_moves(moves, most=int(is_avoiding), when="while nothing happened")
+        if not self.world.violations:
+            # What did not settle would only fail once more, and in other words.
+            self._lose_something()
+            self._end_one()
+        else:
+            self._is_late.set_result(None)
+
+    def _lose_something(self) -> None:
         if self._ends[4] < LOST_SHARE:
             self._lose_member()
-        self._end_one()
+        elif self._ends[4] < LOST_SHARE + FAILING_SHARE and len(self.judge.living) > 1:
+            self._fail_engine()
 
     def _pass(self, seconds: float) -> None:
         loop = self.world.loop
@@ -125,13 +138,28 @@ class ClusterRun(Run):
     def _lose_member(self) -> None:
         """Delete a member's key: it comes back, and no shard changes hands for it."""
         member_id = pick(list(self.storage.members), self._ends[5])
-        moves = len(self.storage.moves)
+        moves, is_avoiding = len(self.storage.moves), self.judge.is_avoiding
         self.world.note("store", "loses a member", member_id)
         self.world.counts["member key deleted"] += 1
         self.storage.forget_member(member_id)
         self._pass(RESTORED_S_MAX)
         self.judge.judge_settled("after its key was deleted")
-        self.judge.judge_moves(moves, most=0, when="after a member's key was deleted")
+        self.judge.judge_moves(
+            moves, most=int(is_avoiding), when="after a member's key was deleted"
+        )
+
+    def _fail_engine(self) -> None:
+        """Have a shard's engine start no more where it ran: another member leads it then."""
+        shard = pick(list(self.storage.leaders), self._ends[5])
+        member_id = self.storage.leaders[shard].member_id
+        node = next(node for node in self.members if node.member_id == member_id)
+        node.failing[shard] = None
+        self.world.note(node.name, "cannot start", f"an engine of shard {shard}")
+        self.storage.forget_leader(shard)
+        self._pass(ELSEWHERE_S_MAX)
+        self.judge.judge_served(shard, member_id, ELSEWHERE_S_MAX)
+        self.world.counts["led by one whose engine starts"] += 1
+        node.failing.clear()
 
     def _end_one(self) -> None:
         """Have one member end, or come, while a saga is under way."""

@@ -63,6 +63,7 @@ RATES: Mapping[str, float] = {
     "clock-skew": 0.50,
     "clock-jump": 0.10,
     # The members of a cluster.
+    "store-twice": 0.05,  # a request is carried out a second time, somewhat later
     "cut-requests": 0.10,
     "cut-replies": 0.10,
     "leaves": 0.30,
@@ -70,6 +71,7 @@ RATES: Mapping[str, float] = {
     "member-lost": 0.20,
     "leader-lost": 0.25,
     "engine-fails": 0.25,
+    "stubborn": 0.90,  # of calls that are cancelled: the tool goes on for a while
     # People, who are faults to a saga that would have gone its way.
     "cancel": 0.20,
     "denied": 0.15,

@@ -6,6 +6,7 @@ others, its lease, its clock and its tools are played.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ from fsm_saga.cluster.hosting import Host
 from fsm_saga.coordinator.coordinator import Coordinator
 from fsm_saga.core.effects import CallTool
 from fsm_saga.errors import FsmSagaError, StoreError
-from fsm_saga.ports import Member, Store, ToolRunner
+from fsm_saga.ports import CallOutcome, Member, Store, ToolRunner
 from fsm_saga.service.engine import Engine
+from fsm_saga.simulation.chance import between
 from fsm_saga.simulation.loop import Condition, Process
 from fsm_saga.simulation.node import ACTIVE_MAX, Election, Node, SimClock
 from fsm_saga.simulation.runner import SimRunner
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from fsm_saga.core.decide import Decision
     from fsm_saga.core.saga import Saga
 
+TWICE_S_MAX = 3.0
+STUBBORN_S_MAX = 9.0
+"""Longer than a node waits for an engine that was told to stop."""
 GRACE_S = 0.05
 """For so long after its lease has ended here a node may still make calls."""
 
@@ -87,6 +92,8 @@ class MemberNode(Node):
         self.host = SimHost(self, member)
         await self.host.node.run()
         self.world.note(self.name, "has left")
+        if any(engine.coordinator.failure is None for _, engine in self.engines.values()):
+            self.world.broken("L5", f"{self.name} has left, and an engine of its goes on")
         process.kill()
         self._forget()
         if not self.is_left_dead:
@@ -132,6 +139,7 @@ class MemberNode(Node):
 
     def served_no_more(self, shard: int, epoch: int) -> None:
         """Take notice that an engine was left."""
+        self.world.counts["engine outlived its term"] += epoch in self.given_up
         if self.engines.get(shard, (0, None))[0] == epoch:
             del self.engines[shard]
         self.world.note(self.name, "serves no more", f"shard {shard} epoch {epoch}")
@@ -146,6 +154,20 @@ class MemberNode(Node):
             if since_s > GRACE_S:
                 message = f"{self.name} calls for {saga_id} {since_s:.3f} s after its lease ended"
                 self.world.broken("L5", message)
+
+    def repeated_after_s(self, name: str) -> float | None:
+        """Return how much later a request to the store is carried out again; None if it is not."""
+        draw = self.world.chance.draw(f"{name}.twice")
+        if not self.world.happens("store-twice", name, draw[0]):
+            return None
+        self.world.counts["request carried out twice"] += 1
+        return between(0.001, TWICE_S_MAX, draw[1] ** 2)
+
+    async def point_at(self, what: str) -> None:
+        """Be killed or paused at this point of the host, if that is to happen."""
+        name = self.world.chance.next_name(f"{what}.{self.name}")
+        crash, pause, length, *_rest = self.world.chance.draw(name)
+        await self.point(name, crash, pause, length)
 
     async def point_asleep(self) -> None:
         """Be killed while waiting, if that is to happen."""
@@ -195,6 +217,7 @@ class SimHost(Host):
         shard, epoch = store.term.shard, store.term.epoch
         world.note(node.name, "leads", f"shard {shard} epoch {epoch}")
         try:
+            await node.point_at("begins")
             async with super()._engine_over(store) as engine:
                 node.served(shard, epoch, engine)
                 node.recover_badly()
@@ -210,6 +233,7 @@ class SimHost(Host):
             raise
         finally:
             node.served_no_more(shard, epoch)
+            await node.point_at("is left")
 
 
 class Eyes:
@@ -255,6 +279,19 @@ class TermRunner(SimRunner):
         """Belong to the engine of a term."""
         self.coordinator = coordinator
         self._epoch = coordinator.store.epoch
+
+    async def call(self, request: CallTool, *, saga_id: str, step_id: int | str) -> CallOutcome:
+        """See ``ToolRunner.call``; some calls go on for a while after they were cancelled."""
+        try:
+            return await super().call(request, saga_id=saga_id, step_id=step_id)
+        except asyncio.CancelledError:
+            world = self._world
+            name = world.chance.next_name(f"cancelled.{saga_id}.{request.step}")
+            draw = world.chance.draw(name)
+            if world.happens("stubborn", name, draw[0]):
+                world.counts["cancelled in vain"] += 1
+                await asyncio.sleep(between(0.5, STUBBORN_S_MAX, draw[1]))
+            raise
 
 
 class ClusterWatch(Watch):

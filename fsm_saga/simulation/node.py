@@ -318,6 +318,14 @@ class Node:
         self.tools_cut_until = self.world.loop.time() + length_s
         self.world.note(self.name, "cut from tools", f"{length_s:.3f} s")
 
+    def repeated_after_s(self, name: str) -> float | None:
+        """Return how much later a request to the store is carried out again; None if it is not.
+
+        A client that never repeats a write has a network that does not either; nodes that share
+        shards are tried with one that does.
+        """
+        return None
+
     async def point(self, name: str, crash: float, pause: float, length: float) -> None:
         """Be killed or paused here, if that is to happen."""
         world = self.world

@@ -71,6 +71,9 @@ async def ask_storage(
 
     if not is_lost:
         loop.call_world(there_s, arrive)
+        again_s = node.repeated_after_s(name)
+        if again_s is not None:
+            loop.call_world(there_s + again_s, execute)
     expiry = loop.call_later(TIMEOUT_S, _give_up, reply)
     try:
         return await reply

@@ -117,6 +117,11 @@ def _one_try_for_each_shard(patch: Patch) -> None:
     patch.setattr(Setbacks, "may_try", may_try)
 
 
+def _no_member_avoids_a_shard(patch: Patch) -> None:
+    """A shard whose engine fails on one member is that member's to lead for ever."""
+    patch.setattr(Setbacks, "avoided", lambda self, *, now: ())
+
+
 def _unheard_term_is_nobodys(patch: Patch) -> None:
     """A campaign whose answer was lost is not found again by the next."""
     real = ShardedStorage.campaign
@@ -184,6 +189,7 @@ IN_NODE = bugs(
         "stops without handing over": ("HAND", _leaves_without_a_word),
         "joins once and never again": ("MEMBER", _one_lease_for_life),
         "tries to lead each shard once": ("LEAD EVEN", _one_try_for_each_shard),
+        "shard stays where it fails": ("LEAD", _no_member_avoids_a_shard),
         "term that was not heard is nobody's": ("LEAD", _unheard_term_is_nobodys),
         "deleted member key stays away": ("MEMBER FLAP", _key_is_not_written_again),
         "takes up the sagas of all shards": ("LEAD FLAP", _takes_up_all_shards),
