@@ -86,3 +86,11 @@ def test_a_sound_head_does_not_take_the_journal_of_another_saga_for_its_own() ->
     damaged = StoredSaga(1, "trip-7", None, (entry,))
     assert damaged.journal() == (submitted("trip-8"),)
     assert damaged.true_head().saga_id == "trip-8", "the journal is the truth"
+
+
+@pytest.mark.parametrize("body", [BODY.decode(), None, 7])
+def test_an_entry_of_another_type_proves_no_name_and_is_damage(body: object) -> None:
+    position, count, _body, crc = ENTRY
+    saga = StoredSaga(1, "trip-7", None, ((position, count, body, crc),))
+    with pytest.raises(CorruptRecordError, match="'trip-7' is damaged at position 0"):
+        saga.true_head()
