@@ -139,6 +139,7 @@ def test_neither_bound_alone_would_give_the_width() -> None:
     # A greedy cover needs a third chain for the last step; two are enough.
     needs: Needs = ((), (), (0, 1), (0,))
     assert graph_of(needs).width == largest_antichain(needs) == 2
+    assert type(graph_of(needs).width) is int
     # The two levels have one step each beside a chain that is longer than both.
     needs = ((), (0,), (), (2,), (3,), (1, 4), (1,), (4,))
     assert graph_of(needs).width == largest_antichain(needs)

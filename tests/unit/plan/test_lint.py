@@ -280,3 +280,14 @@ def test_a_text_is_read_within_the_limits_that_are_asked_for() -> None:
         check_calls(calls, plan(*chain(1)), TOOLS, limits=Limits(plan_bytes_max=90))
     with pytest.raises(PlanError, match="no-calls"):
         check_calls(calls, plan(*chain(1)), TOOLS)
+
+
+def test_each_door_of_the_checks_passes_on_what_it_is_told() -> None:
+    empty, made = plan(), plan(step(1, "any"))
+    for check in (check_plan, checked):
+        with pytest.raises(PlanError, match="no-steps"):
+            check(empty, TOOLS)
+        with pytest.raises(PlanError, match="tool-not-allowed"):
+            check(made, TOOLS, allowed={"read"})
+        assert check(empty, TOOLS, is_open=True)
+        assert check(made, TOOLS, allowed={"any"})

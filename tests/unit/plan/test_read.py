@@ -269,3 +269,15 @@ def test_a_slip_is_known_by_the_sign_itself() -> None:
         with pytest.raises(PlanError) as refused:
             read_json(text)
         assert [problem.hint for problem in refused.value.problems] == [hint]
+
+
+def test_the_quick_look_is_not_led_astray_by_a_quote_in_a_text() -> None:
+    """By its quotes alone all that is deep would seem to stand inside a text."""
+    text = '{"a\\"": ' + "[" * 70 + "]" * 70 + ', "b\\"": 1}'
+    assert not _is_well_nested(text, 64)
+    assert codes(text) == ["too-deep"]
+
+
+def test_of_a_comment_nothing_is_left() -> None:
+    assert read_json('{"task_id": "t" // X, \\r and \\n\n}').value == {"task_id": "t"}
+    assert read_json('{"task_id": /* XX */ "X"}').value == {"task_id": "X"}

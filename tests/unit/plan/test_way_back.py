@@ -244,3 +244,19 @@ def test_a_retriable_step_may_follow_a_step_without_way_back_wherever_it_is_list
     last = step(2, "send", params={"text": "x"}, depends_on=[])
     for steps in ((after, last), (last, after)):
         assert lint(plan(*steps), TOOLS) == ()
+
+
+def test_what_an_undo_needs_may_come_from_both_and_need_not_be_described() -> None:
+    needs = {"type": "object", "required": ["a", "b"]}
+    assert undo_of({"a": "x"}, needs=needs) == {"a": "x", "b": "$output.step_7.b"}
+
+
+def test_a_reference_fills_a_parameter_of_any_type() -> None:
+    number = {"type": "integer"}
+    filled = undo_of(output=closed(id=number), needs=closed(id=number))
+    assert filled == {"id": "$output.step_7.id"}
+
+
+def test_an_undo_that_needs_what_it_refuses_is_none() -> None:
+    needs = {"properties": {}, "required": ["a"], "additionalProperties": False}
+    assert undo_of({"a": "x"}, needs=needs) is None
