@@ -21,6 +21,7 @@ from fsm_saga.etcd.data import (
     Operation,
     Put,
     Range,
+    Relation,
     SortOrder,
     Txn,
     is_absent,
@@ -167,32 +168,30 @@ class EtcdCommands:
             return
         saga_id = command.saga_id
         shard, epoch = self._view.term_of(saga_id, what)
-        (indexed,) = await self._view.gets((self._layout.indexed(saga_id),))
         value = command_value(key, replace(command, answer=answer_that_fits(answer)))
-        writes: list[Operation] = [Delete(key=self._layout.pending_mark(shard, number))]
-        if indexed is None:
-            # No saga will take it along.
-            lease = await self._link.answer_lease()
-            mark = self._layout.of_saga_mark(saga_id, number)
-            writes += [
-                Put(key=key, value=value, lease=lease),
-                Put(key=mark, value=b"", lease=lease),
-            ]
-        else:
-            writes.append(Put(key=key, value=value))
+        index, leader = self._layout.indexed(saga_id), self._layout.leader(shard)
+        answered = Delete(key=self._layout.pending_mark(shard, number))
+        as_it_was = (self._view.leads(shard, epoch), mod_revision_is(key, found.mod_revision))
         result = await self._link.write(
             Txn(
-                compares=(
-                    self._view.leads(shard, epoch),
-                    mod_revision_is(key, found.mod_revision),
-                ),
-                success=tuple(writes),
-                failure=(Range(key=self._layout.leader(shard)),),
+                compares=(*as_it_was, _is_present(index)),
+                success=(answered, Put(key=key, value=value)),
+                failure=(Range(key=leader), Range(key=index)),
             )
         )
+        if not result.succeeded and firsts(result)[1] is None:
+            # No saga will take it along.
+            lease = await self._link.answer_lease()
+            mark = Put(key=self._layout.of_saga_mark(saga_id, number), value=b"", lease=lease)
+            result = await self._link.write(
+                Txn(
+                    compares=as_it_was,
+                    success=(answered, Put(key=key, value=value, lease=lease), mark),
+                    failure=(Range(key=leader),),
+                )
+            )
         if not result.succeeded:
-            (leader,) = firsts(result)
-            self._view.check_leads(epoch, leader)
+            self._view.check_leads(epoch, firsts(result)[0])
             # Else it was answered meanwhile: by a copy of this very write, or as its saga went.
 
     async def answer_of(self, number: int) -> Mapping[str, Any] | None:
@@ -255,6 +254,11 @@ class EtcdCommands:
             await self._link.write_alone(
                 Txn(compares=(*compares, *as_they_were), success=(Txn(success=tuple(writes)),))
             )
+
+
+def _is_present(key: bytes) -> Compare:
+    """Return the condition that there is such a key."""
+    return replace(is_absent(key), relation=Relation.NOT_EQUAL)
 
 
 def _refused(found: KeyValue, saga_id: str) -> Command | None:
