@@ -14,7 +14,7 @@ from fsm_saga.machine.merge import (
     handed_over_steps,
     is_mergeable,
 )
-from fsm_saga.machine.normal import Normaliser, is_going_back_for_good
+from fsm_saga.machine.normal import LONG_OVER, NOW, Normaliser, is_going_back_for_good
 from tests.support.play import Play
 
 UNDO = Direction.UNDO
@@ -189,9 +189,9 @@ def merged_first(saga: Saga) -> Saga:
 
 def test_a_step_that_is_to_be_undone_is_that_however_it_was_done() -> None:
     saga = undone_last()
-    first, *rest = saga.steps
     plain = merged_first(saga)
-    assert plain.steps[0] == replace(first, output=None)
+    assert plain.steps[0] == replace(saga.steps[0], output=None)
+    first, *rest = plain.steps
     for done in (
         {"output": {"id": "b"}},
         {"approved_by": "someone"},
@@ -209,6 +209,9 @@ def test_a_step_that_is_to_be_undone_is_that_however_it_was_done() -> None:
 def test_what_an_undo_is_still_to_read_is_kept() -> None:
     saga = undone_last("1 a / ua\n2 b / ub id=$output.step_1.id\n3 c")
     assert merged_first(saga).steps[0].output == {"id": "a"}
+    approved = replace(saga.steps[0], approved_by="someone")
+    merged = merged_first(replace(saga, steps=(approved, *saga.steps[1:])))
+    assert merged == merged_first(saga)
     assert undone_last().steps[0].output == {"id": "a"}
     assert merged_first(undone_last()).steps[0].output is None
 
@@ -300,3 +303,48 @@ def test_while_it_is_open_whether_a_saga_goes_back_only_what_is_gone_is_cleared(
     steps = (doubtful.saga.steps[0], skipped)
     assert cleared_steps(replace(doubtful.saga, steps=steps)) == ((1, StepStatus.SKIPPED),)
     assert is_mergeable(replace(doubtful.saga, steps=steps))
+
+
+def test_of_what_is_merged_only_what_is_to_be_undone_still_counts_as_done() -> None:
+    play = Play("1 a / ua\n2 look ; kind=read_only\n3 b / ub\n4 c / uc\n5 d")
+    for number in range(1, 5):
+        play.ok(number)
+    play.rejected(5)
+    saga = Normaliser().normal(play.saga)[0]
+    assert saga.succeeded == 0b0111
+    merged = merger_of(play).saga(saga, 0b10010, 0)
+    assert merged.succeeded == 0b0101
+    bad = replace(saga.steps[2], has_bad_output=True)
+    saga = replace(saga, steps=(*saga.steps[:2], bad, *saga.steps[3:]), succeeded=0b0011)
+    assert merger_of(play).saga(saga, 0b10010, 0) == merged
+
+
+def test_at_an_end_where_nothing_was_undone_what_is_merged_was_skipped() -> None:
+    play = Play("1 a / ua ; after=-\n2 b / ub ; after=-")
+    play.rejected(1)
+    play.rejected(2)
+    assert play.state == "FAILED"
+    merged = merger_of(play).saga(play.saga, 0b11, 0)
+    assert {str(step.status) for step in merged.steps} == {"SKIPPED"}
+
+
+def test_a_call_that_is_taken_for_one_that_is_not_forgotten_was_made_just_now() -> None:
+    play = Play(THREE, "a retention=60\nb retention=60")
+    play.ok(1)
+    play.ok(2)
+    saga = Normaliser().normal(play.saga)[0]
+    aged = tuple(replace(step, started_at=LONG_OVER) for step in saga.steps[:2])
+    old = replace(saga, steps=(*aged, saga.steps[2]))
+    merger = merger_of(play)
+    assert merger.saga(old, 0, 0b11) == saga
+    one = merger.saga(old, 0, 0b10)
+    assert [step.started_at for step in one.steps[:2]] == [LONG_OVER, NOW]
+    assert merger.saga(old, 0, 0) is old
+    assert merger.saga(saga, 0, 0b11) is saga
+
+
+def test_a_step_is_not_merged_of_which_it_is_not_true_that_it_is_done() -> None:
+    play = Play("1 a / ua\n2 pay ; kind=pivot\n3 tell ; kind=retriable")
+    play.ok(1)
+    play.ok(2)
+    assert merger_of(play).done(0, EMPTY) is EMPTY

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from fsm_saga.core import events as e
 from fsm_saga.core.contract import ToolContract
+from fsm_saga.core.decide import decide
 from fsm_saga.core.draft import Draft
 from fsm_saga.core.effects import CallTool
 from fsm_saga.core.saga import Saga, StepState, UndoState
@@ -28,7 +29,7 @@ from fsm_saga.core.states import (
     executing,
 )
 from fsm_saga.core.work import Decision
-from fsm_saga.machine import properties
+from fsm_saga.machine import moves, properties
 from fsm_saga.machine.ledger import EMPTY, Ledger, Memory, Word
 from fsm_saga.machine.moves import Move
 from fsm_saga.machine.normal import SAGA_ID, plain_req_id
@@ -265,6 +266,13 @@ def test_an_action_starts_only_if_nothing_else_turns_the_saga() -> None:
     assert told(properties._judge_action(Draft.of(play.saga), play.saga, 2)) == []
 
 
+def test_a_step_that_turned_the_saga_itself_may_be_tried_again() -> None:
+    play = play_of("1 pay ; after=- kind=pivot\n2 a / ua ; after=-")
+    play.rejected(2)
+    assert (play.state, play.saga.failing) == ("EXECUTING(1)", 0b10)
+    assert told(properties._judge_action(Draft.of(play.saga), play.saga, 1)) == []
+
+
 def undo_of(saga: Saga, index: int, **changes: Any) -> list[str]:
     """Return what is wrong with an undo that starts in the saga, after which it is as changed."""
     after = with_step(replace(saga, **changes), index, undo=UndoState())
@@ -459,3 +467,14 @@ def test_an_end_is_not_left() -> None:
             f"C11: DONE became {state}",
         ]
     assert told(judge_transition(ended, move, Decision(ended, (), ()))) == []
+
+
+def test_a_plan_that_is_closed_is_folded_with_its_own_program() -> None:
+    play = Play("1 a / ua", is_open=True, saga_id=SAGA_ID)
+    play.ok(1)
+    before = play.saga
+    program = moves.closed(before.program)
+    event = e.PlanCloseAsked(at=0.0, program=program)
+    decision = decide(before, event)
+    assert str(decision.saga.state) == "DONE"
+    assert told(judge_transition(before, Move("closed", -1, event, before), decision)) == []

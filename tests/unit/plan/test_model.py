@@ -387,3 +387,27 @@ def test_what_json_cannot_say_is_told_with_the_reason() -> None:
         Step(step_id=1, tool="a", params={"x": {1, 2}})
     (error,) = refused.value.errors()
     assert error["msg"] == "/x: A value of type set cannot be written as JSON."
+
+
+@pytest.mark.parametrize(("count", "is_salvaged"), [(100, True), (101, False)])
+def test_a_plan_is_salvaged_if_no_more_is_wrong_than_is_told(count: int, is_salvaged: bool) -> None:
+    unknown = {f"f{number}": 1 for number in range(count)}
+    reading = read_json(json.dumps({"task_id": "t", "steps": [step()], **unknown}))
+    salvaged, _steps = parts_of_reading(reading)
+    assert salvaged == (plan(step()) if is_salvaged else None)
+
+
+@pytest.mark.parametrize(("count", "is_salvaged"), [(200, True), (201, False)])
+def test_a_plan_of_as_many_steps_as_there_may_be_is_salvaged(count: int, is_salvaged: bool) -> None:
+    reading = read_json(json.dumps({"task_id": "t", "steps": chain(count), "zzz": 1}))
+    salvaged, steps = parts_of_reading(reading)
+    assert (salvaged is not None) is is_salvaged
+    assert steps == ()
+
+
+def test_what_is_salvaged_leaves_what_was_read_as_it_is() -> None:
+    text = json.dumps({"task_id": "t", "steps": [{**step(), "name": 7, "retry": {"zzz": 1}}]})
+    reading = read_json(text)
+    salvaged, _steps = parts_of_reading(reading)
+    assert salvaged == plan(step())
+    assert reading.value == json.loads(text)

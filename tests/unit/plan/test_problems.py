@@ -6,6 +6,8 @@ from fsm_saga.core.limits import Limits
 from fsm_saga.errors import Problem
 from fsm_saga.plan.problems import (
     NEAR_LOOKUP_MAX,
+    NEAR_NAME_MAX,
+    SHOWN_CHARS_MAX,
     Near,
     Problems,
     listed,
@@ -121,3 +123,24 @@ def test_a_later_look_is_silent_where_an_earlier_one_found_the_place_bad() -> No
 )
 def test_eight_names_are_listed_and_the_others_counted(count: int, end: str) -> None:
     assert listed(str(number) for number in range(count)).endswith(f"'6', {end}")
+
+
+def test_no_more_names_are_compared_than_are_worth_the_time() -> None:
+    others = [f"zzz{number}" for number in range(NEAR_NAME_MAX)]
+    assert Near().hint("book", [*others[:-1], "bok"], otherwise="no") == "Did you mean 'bok'?"
+    assert Near().hint("book", [*others, "bok"], otherwise="no") == "no"
+    longest = "b" * SHOWN_CHARS_MAX
+    assert Near().hint(longest, ["b" * 79], otherwise="no") == f"Did you mean {'b' * 79!r}?"
+    assert Near().hint(longest + "b", ["b" * 79], otherwise="no") == "no"
+
+
+def test_three_names_at_most_are_suggested() -> None:
+    names = ["book", "books", "booka", "bookb"]
+    hint = Near().hint("book", names, otherwise="no")
+    assert hint.count(" or ") == 2
+
+
+@pytest.mark.parametrize("wrong", ["a----b", "a____b", "-A_B-", "a-_-_-b"])
+def test_separators_make_no_name_another_one(wrong: str) -> None:
+    assert Near().hint(wrong, ["ab"], otherwise="no") == "Did you mean 'ab'?"
+    assert Near().hint("ab", [wrong], otherwise="no") == f"Did you mean {wrong!r}?"

@@ -86,3 +86,14 @@ def test_of_an_error_without_words_of_ours_the_schema_is_named() -> None:
     (problem,) = shape_problems(refused.value, {})
     assert problem.message == "Input should be a multiple of 2; found 3."
     assert problem.hint == "Look at the plan's JSON Schema."
+
+
+def test_an_error_without_details_is_told_too() -> None:
+    class Part(BaseModel):
+        nothing: None
+
+    with pytest.raises(ValidationError) as refused:
+        Part.model_validate({"nothing": 3})
+    (problem,) = shape_problems(refused.value, {})
+    assert (problem.code, problem.pointer) == ("bad-value", "/nothing")
+    assert problem.message == "Input should be None; found 3."

@@ -260,3 +260,15 @@ def test_a_reference_fills_a_parameter_of_any_type() -> None:
 def test_an_undo_that_needs_what_it_refuses_is_none() -> None:
     needs = {"properties": {}, "required": ["a"], "additionalProperties": False}
     assert undo_of({"a": "x"}, needs=needs) is None
+
+
+def test_what_comes_after_a_written_pivot_is_told_in_its_name_alone() -> None:
+    made = plan(
+        step(1, "any", kind="pivot"),
+        step(2, "send", params={"text": "x"}),
+        step(3, "any"),
+    )
+    assert [(problem.code, problem.pointer) for problem in lint(made, TOOLS)] == [
+        ("after-pivot-must-be-retriable", "/steps/1"),
+        ("after-pivot-must-be-retriable", "/steps/2"),
+    ]
