@@ -34,7 +34,12 @@ class ClusterJudge:
 
     def unsettled(self) -> tuple[str, str] | None:
         """Return what is not as it ought to be, with its code; None if all is."""
-        return self._wrong_members() or self._wrong_leaders() or self._wrong_loads()
+        return (
+            self._wrong_members()
+            or self._wrong_leaders()
+            or self._wrong_loads()
+            or self._wrong_words()
+        )
 
     def _wrong_members(self) -> tuple[str, str] | None:
         wanted = {node.member_id for node in self.living}
@@ -79,6 +84,18 @@ class ClusterJudge:
             return "EVEN", f"the shards are shared out as {dict(loads)}"
         return None
 
+    def _wrong_words(self) -> tuple[str, str] | None:
+        """Hold what the nodes say of themselves against what they do."""
+        for node in self.living:
+            said = None if node.host is None else node.host.node
+            if said is None or not said.has_seat or said.obstacles:
+                why = "that it has no seat" if said is None else "; ".join(said.obstacles)
+                return "READY", f"{node.name} leads what is its own, and says: {why}"
+            led = sorted(self.led_by(node.member_id))
+            if sorted(said.led) != led:
+                return "READY", f"{node.name} says that it leads {sorted(said.led)}, it leads {led}"
+        return None
+
     def judge_settled(self, when: str) -> None:
         """Judge that all is as it ought to be."""
         wrong = self.unsettled()
@@ -106,6 +123,8 @@ class ClusterJudge:
             if key is None or key.member_id == gone:
                 message = f"{within_s:g} s after {gone} ended nobody else leads shard {shard}"
                 self._world.broken("HAND", message)
+        if gone in self._storage.members:
+            self._world.broken("HAND", f"{within_s:g} s after {gone} ended its key is still there")
 
     def led_by(self, member_id: str) -> Sequence[int]:
         """Return the shards that a member leads."""

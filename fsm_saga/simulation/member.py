@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 TWICE_S_MAX = 3.0
 STUBBORN_S_MAX = 9.0
 """Longer than a node waits for an engine that was told to stop."""
+STOP_S_MAX = 9.0
+"""An announcement, an engine that does not stop, two resignations and the leaving, unanswered."""
 GRACE_S = 0.05
 """For so long after its lease has ended here a node may still make calls."""
 
@@ -113,8 +115,17 @@ class MemberNode(Node):
             return
         self.world.note(self.name, "is told to stop")
         process.call_soon(host.node.stop)
+        told_at = self.world.loop.time()
+        self.world.loop.call_world(STOP_S_MAX, self._judge_stop, process, told_at)
         self.is_left_dead = back_after_s is None
         self._back_after_s = back_after_s or 0.0
+
+    def _judge_stop(self, process: Process, told_at: float) -> None:
+        """Judge that whoever was told to stop has ended, whatever the store did (HAND)."""
+        is_going = process is self.process and process.condition is Condition.RUNNING
+        if is_going and self.went_on_at < told_at:
+            message = f"{process.name} has not ended {STOP_S_MAX:g} s after it was told to stop"
+            self.world.broken("HAND", message)
 
     def crash(self, why: str, *, back_after_s: float | None = None) -> None:
         """Kill the process, and start another after a while."""

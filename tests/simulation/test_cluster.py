@@ -29,17 +29,16 @@ def found_seeds() -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_many_seeds_hold_and_everything_that_must_happen_sometimes_did() -> None:
     tally = run_many(0, SEEDS, jobs=multiprocessing.cpu_count(), is_cluster=True)
     failed = [str(failure) for failure in tally.failures[:10]]
     assert tally.is_sound, [summary(tally), *failed, *tally.missing]
 
 
-@pytest.mark.parametrize("seed", found_seeds())
-def test_a_seed_that_once_found_something_holds(seed: int) -> None:
-    verdict = run_cluster_seed(seed)
-    assert verdict.is_sound, [str(violation) for violation in verdict.violations]
+def test_the_seeds_that_once_found_something_hold() -> None:
+    verdicts = [run_cluster_seed(seed) for seed in found_seeds()]
+    assert [str(v.violations[0]) for v in verdicts if v.violations] == []
 
 
 def test_a_cluster_without_faults_is_led_evenly_and_ends_all_sagas() -> None:
