@@ -49,6 +49,21 @@ async def test_a_finished_saga_whose_head_is_damaged_is_on_its_page(
     assert (last.heads, last.after) == ((), "")
 
 
+def test_the_unfinished_are_found_without_reading_all(
+    reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = reader.rows, []
+
+    def noted(statement: str, *bindings: Any, **more: Any) -> list[Any]:
+        asked.append(statement)
+        return real(statement, *bindings, **more)
+
+    monkeypatch.setattr(reader, "rows", noted)
+    assert len(reader.heads(only_unfinished=True, limit=None)) == len(SAGAS)
+    assert len(asked) == 1
+    assert "is_final = 0" in asked[0]
+
+
 def test_an_index_that_names_a_saga_twice_is_not_believed(
     reader: JournalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
