@@ -291,3 +291,16 @@ def test_each_door_of_the_checks_passes_on_what_it_is_told() -> None:
             check(made, TOOLS, allowed={"read"})
         assert check(empty, TOOLS, is_open=True)
         assert check(made, TOOLS, allowed={"any"})
+
+
+def test_calls_are_held_to_their_number_and_told_as_many_problems_as_are_asked_for() -> None:
+    made = plan(*chain(1))
+    calls = json.dumps({"calls": [{"tool": "any", "params": {}}] * 3})
+    assert len(check_calls(calls, made, TOOLS, limits=Limits(call_max=3))) == 3
+    with pytest.raises(PlanError, match="too-many-calls"):
+        check_calls(calls, made, TOOLS, limits=Limits(call_max=2))
+    unknown = json.dumps({"calls": [], **{f"f{number}": 1 for number in range(150)}})
+    for count in (100, 200):
+        with pytest.raises(PlanError) as refused:
+            check_calls(unknown, made, TOOLS, limits=Limits(problem_max=count))
+        assert len(refused.value.problems) == min(count + 1, 150)

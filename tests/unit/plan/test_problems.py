@@ -7,6 +7,7 @@ from fsm_saga.errors import Problem
 from fsm_saga.plan.problems import (
     NEAR_LOOKUP_MAX,
     NEAR_NAME_MAX,
+    SEGMENT_CHARS_MAX,
     SHOWN_CHARS_MAX,
     Near,
     Problems,
@@ -144,3 +145,10 @@ def test_three_names_at_most_are_suggested() -> None:
 def test_separators_make_no_name_another_one(wrong: str) -> None:
     assert Near().hint(wrong, ["ab"], otherwise="no") == "Did you mean 'ab'?"
     assert Near().hint("ab", [wrong], otherwise="no") == f"Did you mean {wrong!r}?"
+
+
+def test_a_long_key_is_cut_and_a_number_is_not() -> None:
+    longest = "k" * SEGMENT_CHARS_MAX
+    assert pointer(longest) == f"/{longest}"
+    assert pointer(longest + "k") == f"/{longest}..."
+    assert pointer(0, 17) == "/0/17"

@@ -281,3 +281,16 @@ def test_the_quick_look_is_not_led_astray_by_a_quote_in_a_text() -> None:
 def test_of_a_comment_nothing_is_left() -> None:
     assert read_json('{"task_id": "t" // X, \\r and \\n\n}').value == {"task_id": "t"}
     assert read_json('{"task_id": /* XX */ "X"}').value == {"task_id": "X"}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("\xa0", "Send one JSON object (RFC 8259) and nothing else."),
+        ('{"x": "a,\xa0\n}"}', "Write line breaks and tabs inside a text as \\n and \\t."),
+    ],
+)
+def test_white_space_is_what_json_calls_so(text: str, hint: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        read_json(text)
+    assert [problem.hint for problem in refused.value.problems] == [hint]

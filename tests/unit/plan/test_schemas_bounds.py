@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -74,3 +75,34 @@ def test_a_message_ends_in_one_full_stop(value: str, said: str) -> None:
     facts = tool("t", params={"properties": {"x": {"type": "integer"}}})
     (found,) = params_mismatches(facts, {"x": value * 400}, (), Near())
     assert found.message == said
+
+
+def test_a_schema_that_nobody_can_change_is_read_in_a_list_too() -> None:
+    text = MappingProxyType({"type": "string"})
+    for choices in ([text], (text,)):
+        facts = tool("t", params={"properties": {"x": {"anyOf": choices}}})
+        assert [each.code for each in params_mismatches(facts, {"x": 7}, (), Near())] == [
+            "param-mismatch"
+        ]
+        assert list(params_mismatches(facts, {"x": "a"}, (), Near())) == []
+
+
+@pytest.mark.parametrize("target", [True, [{"type": "string"}], "x", None])
+def test_of_what_leads_to_no_schema_nothing_is_known(target: object) -> None:
+    facts = tool("t", output={"$ref": "#/$defs/x", "$defs": {"x": target}})
+    assert lacks(facts, ("a",)) is None
+
+
+@pytest.mark.parametrize(
+    ("draft", "is_lone"),
+    [
+        ("http://json-schema.org/draft-07/schema#", True),
+        ("https://example.org/schemas/draft-07/schema#", True),
+        ("https://json-schema.org/draft/2020-12/schema", False),
+        (None, False),
+    ],
+)
+def test_what_stands_beside_a_reference_counts_since_2019(draft: str | None, is_lone: bool) -> None:
+    schema: dict[str, Any] = {"$ref": "#/$defs/x", "type": "string", "$defs": {"x": {}}}
+    facts = tool("t", output=schema if draft is None else {"$schema": draft, **schema})
+    assert (lacks(facts, ("a",)) is None) is is_lone

@@ -272,3 +272,19 @@ def test_what_comes_after_a_written_pivot_is_told_in_its_name_alone() -> None:
         ("after-pivot-must-be-retriable", "/steps/1"),
         ("after-pivot-must-be-retriable", "/steps/2"),
     ]
+
+
+def test_steps_that_are_tried_until_they_succeed_may_run_beside_each_other() -> None:
+    text = {"params": {"text": "x"}, "kind": "retriable", "depends_on": []}
+    assert lint(plan(step(1, "send", **text), step(2, "send", **text)), TOOLS) == ()
+
+
+def test_beside_what_was_told_in_the_name_of_a_pivot_nothing_more_is_told() -> None:
+    made = plan(
+        step(1, "any", kind="pivot"),
+        step(2, "send", params={"text": "x"}, depends_on=[1]),
+        step(3, "any", kind="retriable", depends_on=[1]),
+    )
+    assert [(problem.code, problem.pointer) for problem in lint(made, TOOLS)] == [
+        ("after-pivot-must-be-retriable", "/steps/1")
+    ]
