@@ -10,7 +10,7 @@ from fsm_saga.errors import CorruptRecordError
 from fsm_saga.stores.codec import CODEC
 from fsm_saga.stores.damage import entry_checksum
 from fsm_saga.stores.heads import head_checksum
-from fsm_saga.stores.sqlite_heads import StoredSaga, sound_head
+from fsm_saga.stores.sqlite_heads import StoredSaga, records_of, sound_head
 from fsm_saga.stores.sqlite_schema import NO_CHECKSUM
 from tests.conformance.samples import head_of, submitted
 
@@ -94,3 +94,28 @@ def test_an_entry_of_another_type_proves_no_name_and_is_damage(body: object) -> 
     saga = StoredSaga(1, "trip-7", None, ((position, count, body, crc),))
     with pytest.raises(CorruptRecordError, match="'trip-7' is damaged at position 0"):
         saga.true_head()
+
+
+def entry(position: int, count: int, body: bytes) -> tuple[Any, ...]:
+    """Return an entry of trip-7 whose checksum is right, whatever is in it."""
+    return position, count, body, entry_checksum("trip-7", position, count, body)
+
+
+@pytest.mark.parametrize(
+    ("entries", "position", "why"),
+    [
+        ((entry(1, 1, BODY),), 0, "is damaged at position 0: the next entry is at 1. "),
+        ((ENTRY, (*entry(1, 1, BODY)[:3], 7)), 1, "at position 1: its checksum does not match. "),
+        ((ENTRY, entry(1, 2, BODY)), 1, "at position 1: it does not hold 2 records. "),
+        ((ENTRY, entry(1, 1, b"[7]")), 1, "Record 1 of saga 'trip-7' cannot be read: "),
+    ],
+    ids=["gap", "checksum", "count", "no record"],
+)
+def test_an_entry_that_does_not_fit_is_told_with_its_saga_and_its_place(
+    entries: tuple[Any, ...], position: int, why: str
+) -> None:
+    with pytest.raises(CorruptRecordError) as caught:
+        records_of("trip-7", entries)
+    assert why in caught.value.message
+    assert "'trip-7'" in caught.value.message
+    assert caught.value.facts == {"saga_id": "trip-7", "position": position}

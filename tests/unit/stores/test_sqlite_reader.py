@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from fsm_saga.errors import CorruptRecordError
 from fsm_saga.stores.opening import open_store
+from fsm_saga.stores.sqlite_heads import SAGA_OF_ID
 from fsm_saga.stores.sqlite_reader import JournalReader
 from tests.conformance.samples import append_of, store_saga
 
@@ -47,6 +49,38 @@ async def test_a_finished_saga_whose_head_is_damaged_is_on_its_page(
     assert first.after
     last = reader.finished(after=first.after, limit=2)
     assert (last.heads, last.after) == ((), "")
+
+
+def test_a_saga_that_is_removed_while_it_is_looked_at_closely_is_just_gone(
+    reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = reader.rows
+
+    def removed(statement: str, *bindings: Any, **more: Any) -> list[Any]:
+        rows = real(statement, *bindings, **more)
+        if statement == SAGA_OF_ID:
+            return []
+        return [(row[0] + 1, *row[1:]) for row in rows]  # so that what is found needs that look
+
+    monkeypatch.setattr(reader, "rows", removed)
+    assert reader.load("two") is None
+
+
+def test_a_page_that_cannot_be_read_is_told_with_the_saga_that_was_asked_for(
+    path: str, reader: JournalReader
+) -> None:
+    with sqlite3.connect(path) as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'entries'"
+        ).fetchone()
+    connection.close()
+    data = bytearray(Path(path).read_bytes())
+    data[(root - 1) * 4096 : (root - 1) * 4096 + 12] = b"\xee" * 12
+    Path(path).write_bytes(data)
+    with pytest.raises(CorruptRecordError) as caught:
+        reader.load("two")
+    assert caught.value.message.startswith(f"A part of saga 'two' in {path!r} cannot be read: ")
+    assert caught.value.facts == {"saga_id": "two", "path": path}
 
 
 def test_the_unfinished_are_found_without_reading_all(
