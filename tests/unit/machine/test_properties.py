@@ -478,3 +478,18 @@ def test_a_plan_that_is_closed_is_folded_with_its_own_program() -> None:
     decision = decide(before, event)
     assert str(decision.saga.state) == "DONE"
     assert told(judge_transition(before, Move("closed", -1, event, before), decision)) == []
+
+
+def test_of_several_calls_that_make_good_each_has_an_id_of_its_own() -> None:
+    play = play_of("1 a / ua ; undo-retry=1\n2 b")
+    play.ok(1)
+    play.rejected(2)
+    play.rejected(1, direction=UNDO)
+    play.offer(1, "x", "y")
+    first = play.call(1, UNDO)
+    done = e.CallSucceeded(at=0.0, step=0, direction=UNDO, req_id=first.req_id, output=None)
+    move, (before, decision) = sent(play, done, step=0, replies=UNDO)
+    assert play.call(1, UNDO).call == 1
+    assert spoilt(before, move, decision, call=0) == [
+        "INV-2: the undo call of step 0 went out under a req_id of its own"
+    ]

@@ -82,3 +82,15 @@ def test_mismatches_are_told_up_to_the_limit() -> None:
     many = tool("many", params=closed())
     check.params_at(many, {"a": 1, "b": 2, "c": 3, "d": 4}, (), ("p",))
     assert [problem.pointer for problem in problems] == ["/p/a", "/p/b"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "codes"), [(None, []), (["do", "undo"], []), (["do"], ["tool-not-allowed"])]
+)
+def test_a_declared_undo_has_to_be_allowed_as_well(
+    allowed: list[str] | None, codes: list[str]
+) -> None:
+    check, problems = rules(allowed)
+    made = plan(step(1, "do", params={"x": "a"})).steps[0]
+    check.promises_at(made, TOOLS["do"], ("steps", 0))
+    assert [problem.code for problem in problems] == codes

@@ -304,3 +304,8 @@ def test_calls_are_held_to_their_number_and_told_as_many_problems_as_are_asked_f
         with pytest.raises(PlanError) as refused:
             check_calls(unknown, made, TOOLS, limits=Limits(problem_max=count))
         assert len(refused.value.problems) == min(count + 1, 150)
+
+
+def test_a_plan_with_too_many_steps_is_told_how_many() -> None:
+    (problem,) = lint(plan(*chain(3)), TOOLS, limits=Limits(step_max=2))
+    assert problem.message == "The plan has 3 steps; 2 are allowed."

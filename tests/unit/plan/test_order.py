@@ -214,3 +214,11 @@ def test_an_input_may_be_called_like_a_step() -> None:
     assert found.message == "'$input.1.zzz' leads nowhere in the input '1': an object has no 'zzz'."
     assert graph is not None
     assert graph.needs == ((), ())
+
+
+def test_of_two_circles_each_is_told_and_nothing_else() -> None:
+    pairs = ((1, 2), (2, 1), (3, 4), (4, 3))
+    steps = [
+        step(one, depends_on=[], params={"x": f"$output.step_{other}"}) for one, other in pairs
+    ]
+    assert look(*steps)[0] == ["cycle", "cycle"]

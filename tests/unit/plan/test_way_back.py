@@ -288,3 +288,10 @@ def test_beside_what_was_told_in_the_name_of_a_pivot_nothing_more_is_told() -> N
     assert [(problem.code, problem.pointer) for problem in lint(made, TOOLS)] == [
         ("after-pivot-must-be-retriable", "/steps/1")
     ]
+
+
+def test_what_only_reads_has_no_undo_though_its_tool_declares_one() -> None:
+    peek = tool("peek", undo="any", read_only=True)
+    made = plan(step(1, "peek"), step(2, "peek", kind="compensatable"))
+    found = [derived_undo(each, TOOLS | tools(peek)) for each in made.steps]
+    assert found == [None, {}]
