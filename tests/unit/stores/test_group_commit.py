@@ -208,6 +208,9 @@ async def test_a_disk_that_has_become_fast_again_is_committed_to_at_once(bench: 
 
 
 async def test_much_to_write_is_left_to_the_thread(bench: Bench) -> None:
+    await asyncio.gather(*bench.append("enough", size=group_commit.INLINE_BYTES_MAX))
+    assert bench.executor.done == 0
+    bench.writer.log.clear()
     tasks = bench.append("big", size=group_commit.INLINE_BYTES_MAX + 1)
     await bench.turns()
     bench.executor.work()
@@ -501,6 +504,18 @@ async def test_draining_waits_for_all_that_was_accepted(bench: Bench) -> None:
     await asyncio.gather(job, *tasks)
     assert bench.writer.commits == [["a"], ["b"]]
     assert not bench.executor.waiting
+
+
+async def test_draining_waits_for_what_was_accepted_and_has_not_begun(bench: Bench) -> None:
+    found: list[list[list[str]]] = []
+
+    async def drain() -> None:
+        await bench.commits.drain()
+        found.append(list(bench.writer.commits))
+
+    tasks = bench.append("a")
+    await asyncio.gather(*tasks, asyncio.create_task(drain()))
+    assert found == [[["a"]]]
 
 
 async def test_draining_what_is_idle_returns_at_once(bench: Bench) -> None:
