@@ -264,6 +264,23 @@ def test_giving_up_a_connection_that_cannot_even_be_closed_is_quiet(
     writer.abandon()
 
 
+def test_a_connection_whose_log_cannot_be_moved_is_closed_by_force(writer: JournalWriter) -> None:
+    connection = writer._connected()
+    closings: list[bool] = []
+
+    def close(force: bool = False) -> None:
+        closings.append(force)
+        if not force:
+            raise io_error()
+        connection.close(force)
+
+    writer._connection = SimpleNamespace(close=close, config=connection.config)  # type: ignore[assignment]
+    writer.close()
+    assert closings == [False, True]
+    writer.close()
+    assert closings == [False, True], "it is closed"
+
+
 # --- the log -------------------------------------------------------------------------------------
 
 
