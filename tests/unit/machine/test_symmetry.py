@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from fsm_saga.core.contract import ToolContract, ToolFacts
@@ -7,6 +8,7 @@ from fsm_saga.core.program import Program
 from fsm_saga.machine.compile import compile_plan, declare
 from fsm_saga.machine.symmetry import anonymous, mirrors
 from fsm_saga.plan.model import Plan
+from tests.modelcheck.programs import CHECKED, NEVER, ONCE, READ_ONLY, TWICE, Step, make_program
 
 FORGETFUL = ToolContract(sticky_failures=False)
 
@@ -98,3 +100,46 @@ def test_what_uses_an_input_may_change_places_with_what_uses_it_alike() -> None:
 
     assert chains("who", "who") == [(1, 0, 3, 2)]
     assert chains("who", "what") == []
+
+
+def test_a_check_has_no_name_left_and_what_is_not_there_stays_away() -> None:
+    checked, read = anonymous(make_program((CHECKED, READ_ONLY))).steps
+    assert checked.check is not None
+    assert (checked.check.tool, checked.check.params.value) == ("check", {})
+    assert (read.undo, read.check) == (None, None)
+
+
+def test_of_six_steps_all_orders_are_tried() -> None:
+    ends = [{"params": {"of": f"$output.step_{number}.id"}} for number in range(1, 5)]
+    steps = [step(1), step(2)]
+    steps += [step(number, number - 2, **ends[number - 3]) for number in range(3, 7)]
+    assert mirrors(program_of(*steps)) == ([], [(1, 0, 3, 2, 5, 4)])
+
+
+def test_a_call_is_known_by_its_attempts_and_by_whether_it_is_forgotten() -> None:
+    def twins(one: Step, other: Step) -> bool:
+        return mirrors(anonymous(make_program((one, other), ((), ())))) == ([(0, 1)], [])
+
+    soon, late = (Step(contract=ToolContract(retention_s=kept_s)) for kept_s in (1.0, 9.0))
+    assert twins(soon, late)
+    assert not twins(soon, Step())
+    assert not twins(Step(retry=TWICE), Step(retry=ONCE))
+    assert not twins(Step(undo_retry=NEVER), Step(undo_retry=ONCE))
+    assert twins(CHECKED, Step(contract=ToolContract(check="peek")))
+    assert not twins(CHECKED, Step())
+    slow = dataclasses.replace(TWICE, delay_s=7.0)
+    assert twins(Step(retry=TWICE), Step(retry=slow))
+    assert not twins(Step(), Step(has_undo=False))
+    assert not twins(Step(has_undo=False, semantic="sorry"), Step(has_undo=False))
+    assert not twins(Step(approval=True), Step())
+    assert not twins(Step(deadline_s=5.0), Step())
+    assert not twins(Step(output_is_used=True), Step())
+
+
+def test_values_that_were_not_taken_out_tell_steps_apart() -> None:
+    def twins(one: int, other: int) -> bool:
+        steps = (Step(params={"a": one}), Step(params={"a": other}))
+        return mirrors(make_program(steps, ((), ()))) == ([(0, 1)], [])
+
+    assert twins(1, 1)
+    assert not twins(1, 2)

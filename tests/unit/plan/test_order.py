@@ -222,3 +222,8 @@ def test_of_two_circles_each_is_told_and_nothing_else() -> None:
         step(one, depends_on=[], params={"x": f"$output.step_{other}"}) for one, other in pairs
     ]
     assert look(*steps)[0] == ["cycle", "cycle"]
+
+
+def test_where_ids_are_unclear_no_order_is_judged() -> None:
+    codes, _, is_ordered = look(step(1), step("1"))
+    assert (codes, is_ordered) == (["duplicate-id"], False)
