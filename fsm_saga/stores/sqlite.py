@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -130,7 +130,7 @@ class SqliteReadStore:
         self._is_closed = True
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._read_thread, self._reader.close)
+            await _to_its_end(loop.run_in_executor(self._read_thread, self._reader.close))
         finally:
             self._read_thread.shutdown(wait=False)
 
@@ -237,15 +237,20 @@ class SqliteWriteStore(SqliteReadStore):
         """Finish what was accepted, release the file and free the lock."""
         if self._is_closed:
             return
-        loop = asyncio.get_running_loop()
         self._is_closed = True
+        loop = asyncio.get_running_loop()
         try:
-            await self._commits.drain()
-            # First the reader: the last connection to close moves the log into the database.
-            await loop.run_in_executor(self._read_thread, self._reader.close)
-            await loop.run_in_executor(self._write_thread, self._writer.close)
+            await _to_its_end(self._commits.drain())
         finally:
-            self._read_thread.shutdown(wait=False)
+            await _to_its_end(loop.run_in_executor(self._write_thread, self._shut))
+
+    def _shut(self) -> None:
+        """Close both connections and free the lock: one job, so that none of it is left out."""
+        try:
+            self._read_thread.shutdown()  # when what it was asked is answered
+            self._reader.close()  # first: the last connection to close moves the log
+            self._writer.close()
+        finally:
             self._write_thread.shutdown(wait=False)
             if self._lock is not None:
                 self._lock.release()
@@ -261,3 +266,20 @@ class SqliteWriteStore(SqliteReadStore):
         if not self._writer.is_open and self._writer.epoch and not self._is_closed:
             await self._commits.run(lambda: None)
         return await super()._read(question, *arguments)
+
+
+async def _to_its_end(work: Awaitable[None]) -> None:
+    """Return when ``work`` is done; a cancellation that came meanwhile is raised afterwards.
+
+    A job that waits for its thread is taken back by a cancellation, and so would be what it closes.
+    """
+    future = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    future.result()

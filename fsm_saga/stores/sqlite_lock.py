@@ -35,14 +35,21 @@ def acquire_writer_lock(path: str) -> FileLock:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
+        # It stands too for a file that cannot be made in a directory which is there, as in /proc.
+        if not has_lock_file(path):
+            raise _lockless(path, "no such file can be made") from error
         raise _locked(path) from error
     except OSError as error:
-        raise StoreError(
-            f"Store {path!r} was not opened for writing: {lock_path!r} could not be locked "
-            f"({error.strerror or error}). Nothing was changed; check the permissions of the "
-            "directory, or open the store for reading."
-        ) from error
+        raise _lockless(path, error.strerror or str(error)) from error
     return lock
+
+
+def _lockless(path: str, reason: str) -> StoreError:
+    return StoreError(
+        f"Store {path!r} was not opened for writing: {lock_path_of(path)!r} could not be locked "
+        f"({reason}). Nothing was changed; check the permissions of the directory, or open the "
+        "store for reading."
+    )
 
 
 def _locked(path: str) -> StoreLockedError:

@@ -257,10 +257,8 @@ class JournalReader:
         """Open the file, without a log if there is none and no right to make one."""
         connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            connection.set_busy_timeout(BUSY_WAIT_MS)
             self._check(connection)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
-            connection.close(True)
             if has_log(self._path):
                 raise  # there may be records in it, and there is no right to read them with it
             connection = open_immutable(self._path)
@@ -271,19 +269,21 @@ class JournalReader:
         return connection
 
     def _check(self, connection: apsw.Connection) -> None:
+        """Return if the connection reads a store; else close it."""
         try:
-            is_ours = check_is_ours(connection, self._path)
+            connection.set_busy_timeout(BUSY_WAIT_MS)
+            self._check_store(connection)
         except (apsw.NotADBError, apsw.CorruptError) as error:
             connection.close(True)
             raise not_a_database(self._path) from error
-        except StoreError:
+        except BaseException:  # boundary: nobody else can close the connection
             connection.close(True)
             raise
-        if is_ours:
-            show_as_present_schema(connection)
-        else:
-            connection.close(True)
+
+    def _check_store(self, connection: apsw.Connection) -> None:
+        if not check_is_ours(connection, self._path):
             raise StoreError(
                 f"Store {self._path!r} was not opened for reading: the file is empty, no store was "
                 "made in it yet. Open it for writing first."
             )
+        show_as_present_schema(connection)

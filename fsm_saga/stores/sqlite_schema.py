@@ -127,12 +127,17 @@ def check_place(path: str) -> None:
     """Return if a store may lie at ``path``.
 
     Raises:
-        StoreError: Its directory is missing, or it is a directory itself.
+        StoreError: Its directory is missing, or what is there is no file.
     """
     if Path(path).is_dir():
         raise StoreError(
             f"Store {path!r} was not opened: it is a directory. Name a file in it, for example "
             f"{os.path.join(path, 'fsm-saga.db')!r}."
+        )
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise StoreError(
+            f"Store {path!r} was not opened: it is a device, a pipe or a socket, and no file. "
+            "Nothing was changed; name a file."
         )
     directory = Path(path).parent
     if not directory.is_dir():
