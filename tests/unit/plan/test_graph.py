@@ -188,3 +188,11 @@ def test_a_bound_that_is_no_bound_is_not_taken_for_the_width() -> None:
     """Three chains cover these steps greedily, and no three of them may run at once."""
     needs: Needs = ((), (), (0,), (1, 2), (2,))
     assert graph_of(needs).width == largest_antichain(needs) == 2
+
+
+@pytest.mark.parametrize(("more", "width"), [(0, 2), (1, 3)])
+def test_of_a_large_plan_a_bound_of_the_width_is_enough(more: int, width: int) -> None:
+    first: Needs = ((), (), (0,), (1, 2), (2,), (3, 4))
+    count = EXACT_WIDTH_STEP_MAX + more
+    needs = (*first, *((step_at - 1,) for step_at in range(len(first), count)))
+    assert graph_of(needs).width == width

@@ -152,3 +152,11 @@ def test_a_long_key_is_cut_and_a_number_is_not() -> None:
     assert pointer(longest) == f"/{longest}"
     assert pointer(longest + "k") == f"/{longest}..."
     assert pointer(0, 17) == "/0/17"
+
+
+def test_what_is_shown_of_a_value_is_cut_beyond_a_bound() -> None:
+    assert shown(2**64 - 1) == "18446744073709551615"
+    assert shown(2**64) == "a number beyond 64 bits"
+    longest = "k" * SHOWN_CHARS_MAX
+    assert shown(longest) == repr(longest)
+    assert shown(longest + "k") == repr(longest + "...")

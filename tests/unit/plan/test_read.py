@@ -294,3 +294,15 @@ def test_white_space_is_what_json_calls_so(text: str, hint: str) -> None:
     with pytest.raises(PlanError) as refused:
         read_json(text)
     assert [problem.hint for problem in refused.value.problems] == [hint]
+
+
+def test_a_value_is_held_to_its_levels_and_has_to_be_an_object() -> None:
+    value: object = {}
+    for _ in range(LIMITS.depth_max - 1):
+        value = {"a": value}
+    assert read_value(value).problems == ()
+    (problem,) = read_value({"a": value}).problems
+    assert problem.code == "too-deep"
+    with pytest.raises(PlanError) as refused:
+        read_value([1])
+    assert [problem.code for problem in refused.value.problems] == ["not-an-object"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fsm_saga.core.limits import LIMITS
 from fsm_saga.core.references import ReferenceText
-from fsm_saga.plan.references import collect, index_by_id, index_of
+from fsm_saga.plan.references import collect, index_by_id, index_of, references_in
 from tests.unit.plan.builders import plan, step
 
 
@@ -62,3 +62,8 @@ def test_a_step_answers_to_its_id_and_without_its_prefix() -> None:
 def test_of_two_steps_with_one_name_the_first_is_meant() -> None:
     made = plan(step(1), step("1"), step("step_1"))
     assert index_of(made) == {"1": 0, "step_1": 2}
+
+
+def test_a_key_with_the_sign_of_money_is_no_reference() -> None:
+    assert list(references_in({"price in $": 5, "a$b": ["x"]})) == []
+    assert [path for path, _, _ in references_in({"$output.step_1": 5})] == [("$output.step_1",)]
