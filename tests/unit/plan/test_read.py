@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fsm_saga.core.limits import LIMITS, Limits
 from fsm_saga.errors import PlanError
-from fsm_saga.plan.read import _is_well_nested, read_json, read_value
+from fsm_saga.plan.read import _INT_MAX, _INT_MIN, _is_well_nested, read_json, read_value
 
 SMALL = Limits(plan_bytes_max=100, depth_max=3, string_max=10, value_max=12, problem_max=3)
 
@@ -306,3 +306,16 @@ def test_a_value_is_held_to_its_levels_and_has_to_be_an_object() -> None:
     with pytest.raises(PlanError) as refused:
         read_value([1])
     assert [problem.code for problem in refused.value.problems] == ["not-an-object"]
+
+
+def test_a_python_value_is_held_to_its_numbers_and_its_size() -> None:
+    for number in (_INT_MIN, _INT_MAX):
+        assert read_value({"a": number}).value == {"a": number}
+    for number in (_INT_MIN - 1, _INT_MAX + 1):
+        assert [problem.code for problem in read_value({"a": number}).problems] != []
+    four = {"a": [1, 2]}
+    assert read_value(four, limits=Limits(value_max=4)).value == four
+    with pytest.raises(PlanError, match="more than 3 values"):
+        read_value(four, limits=Limits(value_max=3))
+    with pytest.raises(PlanError, match="not-an-object"):
+        read_value([1])
