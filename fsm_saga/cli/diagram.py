@@ -23,7 +23,6 @@ from fsm_saga.cli.options import (
     typed,
 )
 from fsm_saga.cli.output import print_bytes, print_json, print_line
-from fsm_saga.cli.pictures import picture_file
 from fsm_saga.cli.planning import Planned, planned_of_file
 from fsm_saga.cli.reading import read_journal, saga_at
 from fsm_saga.cli.running import run_async
@@ -167,7 +166,7 @@ def _picture_of_saga(kind: Kind, journal: Sequence[Record], position: int | None
 
 def _write(picture: Picture, picture_format: PictureFormat | None, output: str) -> None:
     if output != STDOUT:
-        write_picture(picture, picture_file(output), picture_format)
+        write_picture(picture, output, picture_format)
         return
     wanted = picture_format or PictureFormat.TEXT
     if wanted is PictureFormat.PNG and sys.stdout.isatty():

@@ -17,7 +17,6 @@ import typer
 from fsm_saga.cli.commands import command
 from fsm_saga.cli.options import AsJson, PlanFile, ToolSpecs, tool_specs
 from fsm_saga.cli.output import note, print_json, print_line
-from fsm_saga.cli.pictures import picture_file
 from fsm_saga.cli.planning import plan_of_file
 from fsm_saga.cli.running import InterruptedBySignal
 from fsm_saga.cli.simulated_text import (
@@ -111,7 +110,7 @@ def simulate(
             note("No tools were given: add --tools MODULE_OR_FILE, or --assume-tools.")
         raise
     if picture is not None:
-        check_picture_path(picture_file(picture))
+        check_picture_path(picture)
     scene, line = scene_of(checked, catalogue), Line(plan, specs, is_assumed)
     if seed is not None:
         first, seeds = seed, 1
@@ -170,7 +169,7 @@ def _show(
         else:
             print_sweep(scene, found, shown)
     if picture is not None:
-        write_picture(shown_picture(scene, shown), picture_file(picture))
+        write_picture(shown_picture(scene, shown), picture)
     if as_json:
         print_json(shown_json(scene, found, shown))
     elif picture is not None:

@@ -18,7 +18,6 @@ from fsm_saga.cli.options import (
     tool_specs,
 )
 from fsm_saga.cli.output import note, print_json, print_line
-from fsm_saga.cli.pictures import picture_file
 from fsm_saga.cli.planning import planned_of_file
 from fsm_saga.core.contract import Standing
 from fsm_saga.core.program import Program
@@ -97,7 +96,7 @@ def verify(
     (with the way to it), 2 the plan is refused.
     """
     if picture is not None:
-        check_picture_path(picture_file(picture))
+        check_picture_path(picture)
     specs = tool_specs(tools)
     try:
         program, standings = planned_of_file(
@@ -128,7 +127,7 @@ def report_verification(
     if picture is not None:
         broken = result.violations
         drawn = path_picture(broken[0]) if broken else dag_picture(program, standings=standings)
-        write_picture(drawn, picture_file(picture))
+        write_picture(drawn, picture)
     if as_json:
         told = {} if standings is None else {"standings": standings}
         print_json(result.as_json() | told)

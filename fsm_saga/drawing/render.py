@@ -15,12 +15,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from fsm_saga.drawing.dot import layout_engine, render_dot
 from fsm_saga.drawing.mermaid import render_mermaid
 from fsm_saga.drawing.picture import Picture
+from fsm_saga.drawing.picture_file import picture_file
 from fsm_saga.drawing.svg import finish_svg
 from fsm_saga.drawing.text import render_text
 from fsm_saga.errors import DrawingError
@@ -91,36 +93,38 @@ def dot_digest(picture: Picture) -> str:
 
 
 def write_picture(
-    picture: Picture, path: Path, picture_format: PictureFormat | str | None = None
+    picture: Picture, output: str | Path, picture_format: PictureFormat | str | None = None
 ) -> None:
     """Write the picture to a file, whole or not at all; the format is the suffix's by default.
 
     Raises:
-        DrawingError: If the picture cannot be drawn or the file cannot be written.
+        DrawingError: If the picture cannot be drawn, or the file cannot be written, or is none.
     """
+    path = picture_file(output)
     body = render(picture, picture_format or _format_of(path))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(body)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it may be a name that no file can have
+            part.unlink(missing_ok=True)
         raise DrawingError(
             f"The picture was not written to {str(path)!r}: {error.strerror or error}. "
             f"A file that was there is unchanged; name a place that can be written to."
         ) from error
 
 
-def check_picture_path(path: Path) -> None:
+def check_picture_path(output: str | Path) -> None:
     """Refuse a file that no picture could be written to, before the work that it is to show.
 
     Raises:
-        DrawingError: If the format is not known or the folder cannot be written to.
+        DrawingError: If something else is there than a file, the format is not known or the folder
+            cannot be written to.
     """
+    path = picture_file(output)
     _format_of(path)
-    if path.is_dir():
-        why = "it is a folder"
-    elif not path.parent.is_dir():
+    if not path.parent.is_dir():
         why = "its folder is not there"
     elif not os.access(path.parent, os.W_OK):
         why = "its folder cannot be written to"

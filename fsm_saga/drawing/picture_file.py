@@ -8,7 +8,7 @@ from pathlib import Path
 from fsm_saga.errors import DrawingError
 
 
-def picture_file(output: str) -> Path:
+def picture_file(output: str | Path) -> Path:
     """Return the file that a picture is written to; where a link is named, what it leads to.
 
     A picture is written beside its file and then takes the file's place. A device or a pipe would
@@ -17,6 +17,7 @@ def picture_file(output: str) -> Path:
     Raises:
         DrawingError: If no file can be called so, or something else is there than a file.
     """
+    output = str(output)
     # Unlike a path's own methods, these take a name of any length or content.
     if not Path(output).name or "\0" in output:
         why = "no file can be called so"
@@ -24,6 +25,8 @@ def picture_file(output: str) -> Path:
         why = "it is a folder"
     elif os.path.exists(output) and not os.path.isfile(output):
         why = "it is a device or a pipe, and no file"
+    elif os.path.islink(os.path.realpath(output)):
+        why = "it is a link that leads back to itself"
     else:
         return Path(os.path.realpath(output) if os.path.islink(output) else output)
     raise DrawingError(
