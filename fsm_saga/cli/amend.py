@@ -56,7 +56,8 @@ def amend(
     The plan is checked again as a whole, so tools are needed. It is refused if it leans on a
     promise of a tool that a certificate found broken, also if another process runs the saga.
 
-    Exit codes: 0 accepted, 2 refused, 75 the store failed.
+    Exit codes: 0 accepted or left in the store, whatever the saga comes to (its state is printed),
+    2 refused, 75 the store failed.
     """
     answer = Answer(kind="amend", value=read_input_text(file, "The file with steps"))
     specs = tool_specs(tools)

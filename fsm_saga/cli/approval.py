@@ -50,7 +50,10 @@ def approve(
     """Let a step run that waits for approval: once, with the parameters that `show` prints.
 
     Without --tools, and while no other process runs the saga, the decision waits in the store for
-    `fsm-saga resume`. Exit codes: 0 accepted, 2 refused, 75 the store failed.
+    `fsm-saga resume`.
+
+    Exit codes: 0 accepted or left in the store, whatever the saga comes to (its state is printed),
+    2 refused, 75 the store failed.
     """
     answer = Answer(kind="approve", step_id=step, by=by, note=note, digest=digest)
     specs = tool_specs(tools)
@@ -76,7 +79,8 @@ def reject(
 ) -> int:
     """Deny a step that waits for approval; what was done before it is undone.
 
-    Exit codes: 0 accepted, 2 refused, 75 the store failed.
+    Exit codes: 0 accepted or left in the store, whatever the saga comes to (its state is printed),
+    2 refused, 75 the store failed.
     """
     answer = Answer(kind="reject", step_id=step, by=by, note=note)
     specs = tool_specs(tools)

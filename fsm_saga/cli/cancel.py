@@ -28,7 +28,8 @@ def cancel(
     passed its point of no return. A saga that is under way is undone later than this is accepted,
     and may then need a person: its state, printed or in the JSON, says how far it is.
 
-    Exit codes: 0 accepted, 2 refused, 75 the store failed.
+    Exit codes: 0 accepted or left in the store, whatever the saga comes to (its state is printed),
+    2 refused, 75 the store failed.
     """
     answer = Answer(kind="cancel", by=by, note=note)
     specs = tool_specs(tools)

@@ -75,6 +75,9 @@ class Decision:
 def decide_about(decision: Decision, *, as_json: bool) -> int:
     """Carry a decision out, print the saga afterwards, and return 0: it was accepted.
 
+    Where the saga rests then makes no difference: while another process runs it, nobody here waits
+    for that, and the same decision has the same code wherever it is carried out.
+
     Raises:
         FsmSagaError: If it was refused; nothing was changed.
         PlanError: If the calls or steps in it were refused, here or by the process that runs it.

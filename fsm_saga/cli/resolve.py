@@ -78,7 +78,8 @@ def resolve(
 
     `show` says which answers a step accepts now.
 
-    Exit codes: 0 accepted, 2 refused, 75 the store failed.
+    Exit codes: 0 accepted or left in the store, whatever the saga comes to (its state is printed),
+    2 refused, 75 the store failed.
     """
     kind, value = _answer(retry=retry, settled=settled, output=output, calls=calls)
     answer = Answer(kind=kind, step_id=step, by=by, note=note, value=value, position=position)
