@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -31,7 +29,7 @@ _NONSENSE = (
 
 PLANS_KEPT = 32
 # Plans that were found to be sound and of their hash, by hash and by exactly what was read.
-_SOUND: Kept[tuple[str, bytes], Plan] = Kept(PLANS_KEPT)
+_SOUND: Kept[tuple[str, str], Plan] = Kept(PLANS_KEPT)
 
 
 class JournalReader:
@@ -78,16 +76,14 @@ def _plan_of(record: SagaSubmitted | StepsAppended) -> Plan:
     return own
 
 
-def _key_of(record: SagaSubmitted | StepsAppended) -> tuple[str, bytes] | None:
-    """Return what only a record of the same hash and plan has, or None for what no JSON holds.
+def _key_of(record: SagaSubmitted | StepsAppended) -> tuple[str, str] | None:
+    """Return what only a record of the same hash and plan has, or None for what is nested too deep.
 
-    Not JSON's text: it would write NaN as null and a tuple as a list. Version 2 of ``marshal``
-    keeps types and values apart, refuses what is of no plain type, and shares nothing.
+    Not JSON's text: it would write NaN as null and a tuple as a list, and those are no plan.
     """
-    plan: Any = record.plan
     try:
-        return record.plan_hash, marshal.dumps(plan, 2)
-    except ValueError:
+        return record.plan_hash, repr(record.plan)
+    except RecursionError:
         return None
 
 

@@ -447,8 +447,6 @@ def _without_bad_options(model: type[_Part], value: Any) -> Any:
         for found in error.errors(include_url=False):
             way = [part for part in found["loc"] if part not in _TAGS]
             at = next((i for i, part in enumerate(way) if part in _HARMLESS), len(way) - 1)
-            if way[:1] == ["inputs"]:
-                continue  # the names in there are the planner's own
             if found["type"] == "extra_forbidden" or (way and way[at] in _HARMLESS):
                 _remove(value, way[: at + 1])
     return value

@@ -342,13 +342,13 @@ def _syntax_problem(error: json.JSONDecodeError) -> Problem:
     if error.msg.startswith("Extra data"):
         code = "trailing-data"
         hint = "Send one JSON object and nothing after it."
+    elif error.msg.startswith("Invalid control character"):
+        hint = "Write line breaks and tabs inside a text as \\n and \\t."
     elif _STRAY_COMMA.match(after) or (before.endswith(",") and after[:1] in ("]", "}", ",")):
         code = "trailing-comma"
         hint = "Remove the comma that has no value after it."
     elif not after or error.msg.startswith("Unterminated string"):
         hint = "The text ends in the middle of a value: send the plan whole."
-    elif error.msg.startswith("Invalid control character"):
-        hint = "Write line breaks and tabs inside a text as \\n and \\t."
     elif after[0] in "'\u2018\u2019\u201c\u201d":
         hint = "Put keys and texts into straight double quotes."
     elif after.startswith(("True", "False", "None", "undefined")):

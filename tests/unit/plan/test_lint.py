@@ -111,6 +111,13 @@ def test_what_is_said_of_a_replaced_value_is_not_told() -> None:
     assert refusals(refused.value) == [("lone-surrogate", "/steps/0/params/colour")]
 
 
+def test_a_step_with_an_unknown_field_is_still_held_to_the_rules() -> None:
+    text = json.dumps({"steps": [{"step_id": 1, "tool": "teleport", "inputs": {}}]})
+    with pytest.raises(PlanError) as refused:
+        read_plan(text, TOOLS)
+    assert {code for code, _ in refusals(refused.value)} >= {"unknown-field", "unknown-tool"}
+
+
 def test_duplicate_keys_and_rules_are_told_together() -> None:
     text = text_of(step(1, "teleport")).replace('"task_id": "t"', '"task_id": "t", "task_id": "u"')
     with pytest.raises(PlanError) as refused:

@@ -288,6 +288,7 @@ def test_of_a_comment_nothing_is_left() -> None:
     [
         ("\xa0", "Send one JSON object (RFC 8259) and nothing else."),
         ('{"x": "a,\xa0\n}"}', "Write line breaks and tabs inside a text as \\n and \\t."),
+        ('{"x": "a,\n]"}', "Write line breaks and tabs inside a text as \\n and \\t."),
     ],
 )
 def test_white_space_is_what_json_calls_so(text: str, hint: str) -> None:
