@@ -282,4 +282,3 @@ async def _to_its_end(work: Awaitable[None]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-    future.result()

@@ -149,7 +149,7 @@ async def test_what_a_store_has_accepted_is_finished_though_its_closing_is_cance
         gate.open()
         with pytest.raises(asyncio.CancelledError):
             await closing
-        await asyncio.gather(posted, appended)
+        await asyncio.wait_for(asyncio.gather(posted, appended), PATIENCE_S)
         assert left_open(path) == []
     async with open_store(url, mode="read") as reader:
         assert len(await reader.pending_commands()) == 1
