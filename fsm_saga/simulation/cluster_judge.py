@@ -60,11 +60,7 @@ class ClusterJudge:
             key = self._storage.leaders.get(shard)
             if key is None:
                 return "LEAD", f"nobody leads shard {shard}"
-            serving = {
-                node.member_id: node.engines[shard][0]
-                for node in self._nodes
-                if shard in node.engines
-            }
+            serving = {node.member_id: node.engines[shard][0] for node in self._serving(shard)}
             if serving != {key.member_id: key.epoch}:
                 said = f"shard {shard} is led by {key.member_id} in epoch {key.epoch}"
                 return "LEAD", f"{said}, and served by {serving}"
@@ -74,6 +70,14 @@ class ClusterJudge:
     def is_avoiding(self) -> bool:
         """True while a member leaves a shard to others, even if that is less fair."""
         return any(member.avoids for member, _ in self._storage.members.values())
+
+    def _serving(self, shard: int) -> Sequence[MemberNode]:
+        """Return the nodes whose engine serves the shard; one that was told to stop does not."""
+        return [
+            node
+            for node in self._nodes
+            if shard in node.engines and node.engines[shard][1].coordinator.failure is None
+        ]
 
     def _wrong_loads(self) -> tuple[str, str] | None:
         if self.is_avoiding:
@@ -111,7 +115,7 @@ class ClusterJudge:
 
     def judge_served(self, shard: int, but: str, within_s: float) -> None:
         """Judge that another serves a shard whose engine does not start on one member (LEAD)."""
-        serving = [node.member_id for node in self._nodes if shard in node.engines]
+        serving = [node.member_id for node in self._serving(shard)]
         if not serving or but in serving:
             message = f"{within_s:g} s after {but} could not any more, {serving} serve shard"
             self._world.broken("LEAD", f"{message} {shard}")
