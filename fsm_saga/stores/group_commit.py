@@ -141,9 +141,11 @@ class GroupCommit:
     async def drain(self) -> None:
         """Return when everything that was accepted is done."""
         while self._is_busy or self._queue or self._jobs:
-            self._drained = self._loop.create_future()
+            if self._drained is None:
+                self._drained = self._loop.create_future()
             self._schedule()
-            await self._drained
+            # Shielded: others may wait for it too, and it is answered whoever gives up.
+            await asyncio.shield(self._drained)
 
     # --- on the loop -----------------------------------------------------------------------------
 

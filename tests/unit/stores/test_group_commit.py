@@ -518,5 +518,23 @@ async def test_draining_waits_for_what_was_accepted_and_has_not_begun(bench: Ben
     assert found == [[["a"]]]
 
 
+async def test_who_gives_up_draining_leaves_the_others_waiting_to_the_end(bench: Bench) -> None:
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: broken.append(told))
+    await bench.make_slow()
+    tasks = bench.append("a")
+    await bench.turns()
+    patient, hasty = (asyncio.create_task(bench.commits.drain()) for _ in range(2))
+    await bench.turns()
+    hasty.cancel()
+    await bench.turns()
+    assert hasty.cancelled()
+    assert not patient.done()
+    bench.executor.work()
+    await asyncio.wait_for(patient, 1)
+    assert all(task.done() for task in tasks)
+    assert broken == []
+
+
 async def test_draining_what_is_idle_returns_at_once(bench: Bench) -> None:
     await asyncio.wait_for(bench.commits.drain(), 1)
