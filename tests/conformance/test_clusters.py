@@ -34,23 +34,25 @@ async def one_memory() -> AsyncIterator[Open]:
     yield connect
 
 
-@pytest.fixture(params=["memory", "etcd", "redis"])
+@pytest.fixture(params=["memory", "etcd", "etcd3", "redis"])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Give what connects to one empty store, again and again, each time as another process."""
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             yield await stack.enter_async_context(one_memory())
             return
-        server = request.getfixturevalue(request.param)
+        kind = request.param
+        server = request.getfixturevalue("etcd" if kind == "etcd3" else kind)
         prefix = request.getfixturevalue("server_prefix")
 
         async def open_it() -> ClusterStore:
             cluster: ClusterStore
-            if request.param == "etcd":
-                url = f"etcd://{server.address}/{prefix}"
-                cluster = await open_etcd_cluster(url, shards=SHARDS)
-            else:
+            if kind == "redis":
                 cluster = await open_redis_cluster(f"{server.url}?prefix={prefix}", shards=SHARDS)
+            else:
+                options = "?transport=etcd3" if kind == "etcd3" else ""
+                url = f"etcd://{server.address}/{prefix}{options}"
+                cluster = await open_etcd_cluster(url, shards=SHARDS)
             stack.push_async_callback(cluster.close)
             return cluster
 
