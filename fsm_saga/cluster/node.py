@@ -245,12 +245,15 @@ class Node:
             if member_id == seat.member_id
         }
         self._setbacks.leave_to_others(self._setbacks.stopped.keys() - mine)
-        await self._release(seat, self._to_release(seat, roster, mine))
         for held in roster.leaders.values():
             if held.member_id == seat.member_id and held.shard not in mine | self.led.keys():
                 # Won by a campaign whose answer was lost, for a shard that is another's by now.
                 await _kept(seat.resign(Term(shard=held.shard, epoch=held.epoch)), failed)
-        await self._campaign_for(seat, self._to_win(seat, roster, mine, now), failed)
+        # Together: an engine that stops late keeps no other shard waiting.
+        await asyncio.gather(
+            self._release(seat, self._to_release(seat, roster, mine)),
+            self._campaign_for(seat, tuple(self._to_win(seat, roster, mine, now)), failed),
+        )
         self._tell_standing_by(roster, mine)
         if failed:
             raise failed[0]
