@@ -20,6 +20,7 @@ KEPT = Path("build") / "nightly"
 
 COMMANDS: Mapping[str, str] = {
     "simulation": "python -m fsm_saga.simulation --seeds 200000 --json",
+    "cluster": "python -m fsm_saga.simulation --cluster --seeds 20000 --json",
     "crash-points": f"python -m tests.crashpoints --into {KEPT / 'crash-points'} --json",
     "kills": "python -m tests.evidence.counted kills --long",
     "modelcheck": "python -m tests.evidence.counted modelcheck --long",
