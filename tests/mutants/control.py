@@ -34,16 +34,22 @@ def check_control(options: Sequence[str]) -> None:
     mutmut would take an exception for what it waits for here: that a test fails.
     """
     durations: dict[str, float] = importlib.import_module("mutmut.state").state().duration_by_test
-    # Whole files, unless single mutants are to be tried.
-    named = {test for test in _asked if "::" in test} or durations
-    tests = sorted((test for test in durations if test in named), key=durations.__getitem__)
+    tests = sorted((test for test in durations if _is_asked_for(test)), key=durations.__getitem__)
     child = os.fork()
     if child == 0:
-        os._exit(_run([*options, *tests]))
+        # Without names pytest would run whatever there is.
+        os._exit(_run([*options, *tests]) if tests else pytest.ExitCode.NO_TESTS_COLLECTED)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code != pytest.ExitCode.OK:
         os.write(2, _REFUSED.format(code=code).encode())
         os._exit(1)
+
+
+def _is_asked_for(test: str) -> bool:
+    """Return whether a folder, a file or a function was asked for to which the test belongs."""
+    return any(
+        test == name or test.startswith((f"{name}/", f"{name}::", f"{name}[")) for name in _asked
+    )
 
 
 _REFUSED: Final = """

@@ -44,28 +44,30 @@ assert pytest.main([*options, "test_it.py", "-k", sys.argv[1]], plugins=[Noted()
 state = ModuleType("mutmut.state")
 state.state = lambda: SimpleNamespace(duration_by_test=Noted.tests)
 sys.modules |= {"mutmut": ModuleType("mutmut"), "mutmut.state": state}
-ask_for(["test_it.py"])
+ask_for(sys.argv[2:])
 check_control(options)
 print("it goes on")
 """
 
 
 @pytest.mark.parametrize(
-    ("chosen", "code", "told"),
+    ("chosen", "asked", "code", "told"),
     [
-        ("text", 0, "2 passed"),
-        ("process", 1, "with 1 in a fork"),
+        ("text", ["test_it.py"], 0, "2 passed"),
+        ("text", ["test_it.py::test_of_a_text"], 0, "2 passed"),
+        ("process", ["test_it.py"], 1, "with 1 in a fork"),
+        ("text", ["another.py"], 1, "with 5 in a fork"),
     ],
-    ids=["sound", "failing"],
+    ids=["sound", "of one function", "failing", "of none"],
 )
 def test_mutants_are_tried_only_if_the_tests_pass_in_a_fork(
-    tmp_path: Path, chosen: str, code: int, told: str
+    tmp_path: Path, chosen: str, asked: list[str], code: int, told: str
 ) -> None:
     (tmp_path / "test_it.py").write_text(TESTS, "utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("MUTANT_UNDER_TEST", None)
     done = subprocess.run(
-        [sys.executable, "-c", RUN, chosen],
+        [sys.executable, "-c", RUN, chosen, *asked],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
