@@ -25,6 +25,7 @@ _TOLD_BY_OUTPUT = frozenset({0, 1, 3})
 
 COMMANDS = (
     Listed("run", "run", "Run a plan until it is done, undone, or a person is asked."),
+    Listed("submit", "submit", "Hand plans over, and leave once the store has them."),
     Listed("resume", "resume", "Finish every saga that is unfinished in the store."),
     Listed("serve", "serve", "Run sagas until told to stop, alone or as one of a cluster."),
     Listed("cluster", "cluster", "Show who serves a store, who leads, and what is wrong."),

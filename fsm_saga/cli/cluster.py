@@ -23,6 +23,7 @@ EXIT_NEEDS_ATTENTION = 1
     examples="""
         fsm-saga cluster
         fsm-saga cluster --json
+        fsm-saga cluster --store etcd://10.0.0.1,10.0.0.2,10.0.0.3/trips
     """,
 )
 def cluster(store: StoreUrl = STORE, as_json: AsJson = False) -> int:

@@ -281,11 +281,16 @@ def _problem(said: Mapping[str, Any]) -> Problem:
 
 
 async def is_led(url: str) -> bool:
-    """Return whether some process leads the store, or is there to do so.
+    """Return whether some process leads the store, or is there to do so; False if there is none.
 
     Raises:
         StoreError: The store cannot be looked at.
     """
-    async with open_cluster(url, may_create=False) as cluster:
-        roster = await cluster.roster()
+    try:
+        async with open_cluster(url, may_create=False) as cluster:
+            roster = await cluster.roster()
+    except StoreError as error:
+        if error.facts.get("is_missing"):
+            return False
+        raise
     return bool(roster.leaders) or any(member.is_ready for member in roster.members.values())

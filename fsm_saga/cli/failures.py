@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from typing import Any
 
 import typer
 
@@ -79,6 +80,14 @@ def report(error: BaseException, *, as_json: bool) -> int:
     return EXIT_REFUSED
 
 
+def error_as_json(error: BaseException) -> dict[str, Any]:
+    """Return what ``--json`` prints of a plan's refusal, or of another deliberate error."""
+    if isinstance(error, PlanError):
+        return {"problems": [problem.as_json() for problem in error.problems]}
+    code = str(getattr(error, "code", "internal-error"))
+    return {"error": {"code": code, "message": str(getattr(error, "message", error))}}
+
+
 def _cause_of(error: BaseException) -> BaseException:
     """Return the error that counts in a group: a deliberate one, else the first."""
     if not isinstance(error, BaseExceptionGroup):
@@ -97,7 +106,7 @@ def _report_sentence(code: str, message: str, *, as_json: bool) -> None:
 
 def _report_plan(error: PlanError, *, as_json: bool) -> None:
     if as_json:
-        print_json({"problems": [problem.as_json() for problem in error.problems]})
+        print_json(error_as_json(error))
         return
     count = len(error.problems)
     many = "s" if count != 1 else ""

@@ -27,7 +27,10 @@ StoreUrl = Annotated[
         "--store",
         metavar="URL",
         envvar="FSM_SAGA_STORE",
-        help="Where sagas are kept: sqlite:///relative.db, sqlite:////absolute/path.db.",
+        help=(
+            "Where sagas are kept: sqlite:///relative.db, sqlite:////absolute/path.db, "
+            "etcd://HOST:PORT[,HOST:PORT...]/PREFIX, redis://HOST:PORT/DB."
+        ),
     ),
 ]
 ToolSpecs = Annotated[
@@ -63,6 +66,10 @@ CertificateFolder = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 SagaId = Annotated[str, typer.Argument(metavar="ID", help="The saga's id: the plan's task_id.")]
+PlanFiles = Annotated[
+    list[str],
+    typer.Argument(metavar="PLAN...", help="Files with a plan in JSON each; - is stdin."),
+]
 PlanFile = Annotated[
     str, typer.Argument(metavar="PLAN", help="A file with a plan in JSON, or - for stdin.")
 ]

@@ -92,6 +92,7 @@ ArchiveAfter = Annotated[
     examples="""
         fsm-saga serve --tools examples/approval/tools.py
         fsm-saga serve --store sqlite:///trips.db --tools examples/travel/tools.py --listen 9090
+        fsm-saga serve --store etcd://10.0.0.1,10.0.0.2,10.0.0.3/trips --tools trips/tools.py
     """,
 )
 def serve(

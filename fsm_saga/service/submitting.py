@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 import orjson
 
 from fsm_saga.coordinator.coordinator import Coordinator
+from fsm_saga.coordinator.driver import head_of
 from fsm_saga.coordinator.reading import read_saga
 from fsm_saga.core import events as e
-from fsm_saga.core.records import SagaSubmitted
+from fsm_saga.core.decide import decide
+from fsm_saga.core.records import SagaMoved, SagaSubmitted
 from fsm_saga.core.saga import Saga
 from fsm_saga.core.states import Outcome
 from fsm_saga.errors import CommandError, ConflictError, SagaExistsError, UnknownSagaError
 from fsm_saga.plan.model import Plan
-from fsm_saga.ports import Command, Store
+from fsm_saga.ports import Append, Clock, Command, Store
 from fsm_saga.service.preparing import Prepared, Preparer
 from fsm_saga.service.undoing import UndoPlan, undo_id, undo_plan
 
@@ -60,7 +63,7 @@ class Submitter:
                 pass
             else:
                 return
-        await self._check_same(saga_id, prepared.program.plan_hash)
+        await check_same(self._store, saga_id, prepared.program.plan_hash)
         await self._coordinator.take_up(saga_id)
 
     async def submit_open(self, plan: Plan) -> Saga:
@@ -134,17 +137,6 @@ class Submitter:
         plan = body.get("plan")
         return isinstance(plan, Mapping) and (Plan.of(dict(plan)).content_hash() == first.plan_hash)
 
-    async def _check_same(self, saga_id: str, plan_hash: str) -> None:
-        journal = await self._store.load(saga_id)
-        first = journal[0] if journal else None
-        if isinstance(first, SagaSubmitted) and first.plan_hash == plan_hash:
-            return
-        raise SagaExistsError(
-            f"The task_id {saga_id!r} belongs to a saga that was made from another plan. "
-            "Nothing was started; give this plan a task_id of its own.",
-            saga_id=saga_id,
-        )
-
     async def _stored(self, saga_id: str) -> Saga:
         journal = await self._store.load(saga_id)
         if journal is None:
@@ -153,6 +145,51 @@ class Submitter:
                 saga_id=saga_id,
             )
         return read_saga(journal)[0]
+
+
+async def deposit(store: Store, clock: Clock, prepared: Prepared) -> bool:
+    """Make a plan a saga that nobody runs yet, and return whether it is a new one.
+
+    What is stored is the beginning of what a coordinator would decide: the saga, and that it goes
+    forward. No call is in it, for a call that stands in the journal counts as one that may have
+    been sent. Whoever takes the saga up next makes the first.
+
+    Raises:
+        SagaExistsError: If the task_id belongs to a saga of another plan.
+        StoreUnavailableError: If the store failed; the saga may be there or not.
+    """
+    saga_id = prepared.task_id
+    event = e.Submitted(
+        at=clock.now(), plan=prepared.body, tools=prepared.declared, run_key=clock.token()
+    )
+    decided = decide(Saga(saga_id, prepared.program), event).records
+    records = tuple(
+        takewhile(lambda record: isinstance(record, SagaSubmitted | SagaMoved), decided)
+    )
+    head = head_of(read_saga(records)[0])
+    try:
+        await store.append(Append(saga_id=saga_id, position=0, records=records, head=head))
+    except ConflictError:
+        await check_same(store, saga_id, prepared.program.plan_hash)
+        return False
+    return True
+
+
+async def check_same(store: Store, saga_id: str, plan_hash: str) -> None:
+    """Return if the saga was made of the plan with this hash.
+
+    Raises:
+        SagaExistsError: If it was made of another one.
+    """
+    journal = await store.load(saga_id)
+    first = journal[0] if journal else None
+    if isinstance(first, SagaSubmitted) and first.plan_hash == plan_hash:
+        return
+    raise SagaExistsError(
+        f"The task_id {saga_id!r} belongs to a saga that was made from another plan. "
+        "Nothing was started; give this plan a task_id of its own.",
+        saga_id=saga_id,
+    )
 
 
 def submission(plan: Plan) -> Command:

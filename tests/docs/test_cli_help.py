@@ -45,8 +45,9 @@ BEFORE = {
 }
 # The exit codes that are not 0: in this plan every cook is at a wedding.
 CODES = {RUN_PARALLEL: 1, "run - ": 1}
-# These run for ever or for minutes: that they are understood is tried, what they do elsewhere.
-LONG = ("watch --forever", "bench", "serve")
+# These run for ever, for minutes or on a server: that they are understood is tried, what they do
+# elsewhere.
+LONG = ("watch --forever", "bench", "serve", "cluster --store")
 ELSEWHERE = (*LONG, "undo")
 
 

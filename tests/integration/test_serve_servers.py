@@ -16,7 +16,8 @@ from tests.support.servers.redis import RedisServer
 from tests.support.serving import TIMEOUT_S, Serving, Site, open_site, wait_until
 
 HAND_OVER_S = 10.0
-TTL = ("--lease-ttl", "2")
+LEASE_S = 2.0
+TTL = ("--lease-ttl", f"{LEASE_S:g}")
 
 
 @pytest.fixture(params=["etcd", "redis"])
@@ -87,6 +88,59 @@ def test_a_member_that_is_told_to_stop_hands_over_at_once(site: Site) -> None:
     # Far below the lease: it was handed over, not waited for.
     assert took_s < HAND_OVER_S
     assert done[0] == 0, done
+
+
+def test_with_one_shard_who_stands_by_leads_soon_after_the_leader_is_killed(site: Site) -> None:
+    words = ("--shards", "1", *TTL)
+    first = site.serve("--name", "first", *words)
+    first.wait_for("leads")
+    second = site.serve("--name", "second", *words)
+    second.wait_for("started")
+    running = site.start("run", site.plan("a", "slow"), "--json")
+    wait_until(lambda: site.reached(first))
+    wait_until(lambda: len(cluster(site)["members"]) == 2)
+    killed_at = time.monotonic()
+    first.process.kill()
+    took_s = second.wait_for("leads") - killed_at
+    (site.folder / "gate").touch()
+    done = json.loads(running.communicate(timeout=TIMEOUT_S)[0])
+
+    assert took_s < LEASE_S + 2.0
+    assert done["state"] == "DONE"
+    assert site.effects() == ["do a", "do slow"]
+
+
+def test_plans_are_submitted_to_whoever_leads_and_stored_where_nobody_does(site: Site) -> None:
+    names = [f"trip-{number}" for number in range(8)]
+    early = site.type("submit", site.plan("a", name="early"), "--json")
+    stored = site.type("submit", "early.json", "--tools", "tools.py", "--json")
+    before = json.loads(site.type("show", "early", "--json")[1])
+    site.serve("--shards", "8").wait_for("leads")
+    burst = site.type("submit", *(site.plan("a", name=name) for name in names), "--json")
+    again = site.type("submit", "trip-0.json", "early.json", "--json")
+    refused = site.type("submit", site.plan("a", name="odd", tool="tkae"), "--json")
+
+    def is_done() -> bool:
+        heads = json.loads(site.type("list", "--json")[1])
+        return {head["saga_id"] for head in heads if head["state"] == "DONE"} == {"early", *names}
+
+    wait_until(is_done)
+    codes = [each[0] for each in (early, stored, burst, again, refused)]
+    assert codes == [2, 0, 0, 0, 2], (early, stored, burst, again, refused)
+    assert "--tools" in json.loads(early[1])["error"]["message"]
+    assert [step["status"] for step in before["steps"]] == ["WAITING"]
+    assert [each["saga_id"] for each in json.loads(burst[1])["submitted"]] == names
+    assert [each["is_new"] for each in json.loads(again[1])["submitted"]] == [False, False]
+    assert json.loads(refused[1])["problems"][0]["code"] == "unknown-tool"
+    assert site.effects() == ["do a"] * 9
+
+
+def test_a_plan_that_nobody_can_run_is_refused_for_want_of_tools(site: Site) -> None:
+    code, _out, err = site.type("run", site.plan("a"))
+
+    assert code == 2
+    assert "add --tools MODULE_OR_FILE, or serve the store" in err
+    assert "makes it" not in err
 
 
 def test_without_members_a_plan_is_run_here_and_nothing_stays_behind(site: Site) -> None:
