@@ -4,10 +4,16 @@ gRPC's own choosing among addresses is not used: it holds on to a member that is
 connection is up and whose answers never come. Here each call names its endpoint, and a call that
 fails by the endpoint's fault moves all following calls to the next one. An endpoint that failed is
 left alone for a while, longer with each failure in a row, unless all of them failed.
+
+The first cluster that answers is the one that is meant. An address can come to lead to another
+one: it was never of the same cluster, or its etcd was made anew. So an endpoint is admitted for
+writes by its cluster's id, once for each connection, and left alone as long as it is a stranger.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +25,8 @@ import grpc.aio
 from fsm_saga.etcd.callables import open_callable
 from fsm_saga.etcd.clock import Clock
 from fsm_saga.etcd.schema import methods
+
+logger = logging.getLogger("fsm_saga.etcd")
 
 # Verified against a member that was killed and one that was paused. The ping's own timeout is the
 # one that notices a paused peer; keepalive pings below 5 s apart make etcd cut the connection.
@@ -97,14 +105,34 @@ class EtcdOptions:
 
 
 class Endpoint:
-    """One channel and its calls, by their path without the package: ``calls["KV.Txn"]``."""
+    """One channel and its calls, by their path without the package: ``calls["KV.Txn"]``.
+
+    Attributes:
+        stranger_id: The id of the cluster that it belongs to, if that is not ours; else 0.
+        admission: Held while it is asked for its cluster.
+    """
 
     def __init__(self, address: str, options: EtcdOptions) -> None:
         self.address = address
         self.rest_until = 0.0
         self.failures = 0
+        self.stranger_id = 0
+        self.admission = asyncio.Lock()
+        self._is_admitted = False
         self._channel = _open_channel(address, options.tls)
         self.calls = {f"{m.service}.{m.name}": open_callable(self._channel, m) for m in methods()}
+
+    @property
+    def is_admitted(self) -> bool:
+        """True if what answers on this very connection is known to be of our cluster."""
+        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+            # The next connection may lead to somebody else.
+            self._is_admitted = False
+        return self._is_admitted
+
+    def admit(self, *, is_ours: bool) -> None:
+        """Note whether what answers is of our cluster."""
+        self._is_admitted = is_ours
 
     async def close(self) -> None:
         """Close the channel; calls under way end with CANCELLED."""
@@ -117,6 +145,7 @@ class Endpoints:
     def __init__(self, options: EtcdOptions, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self.all = tuple(Endpoint(address, options) for address in options.endpoints)
+        self.cluster_id = 0
         self._current = 0
 
     @property
@@ -127,6 +156,7 @@ class Endpoints:
     def report_failure(self, endpoint: Endpoint) -> None:
         """Let the endpoint rest and move on, unless another call has moved on already."""
         now = self._clock()
+        endpoint.admit(is_ours=False)
         if endpoint.rest_until <= now:
             # Many calls can fail by one fault; it counts once.
             endpoint.failures += 1
@@ -140,6 +170,38 @@ class Endpoints:
         if endpoint.failures:
             endpoint.failures = 0
             endpoint.rest_until = 0.0
+
+    @property
+    def are_strangers(self) -> bool:
+        """True if whatever answers is of another cluster than the first that answered."""
+        return all(endpoint.stranger_id for endpoint in self.all)
+
+    def is_ours(self, endpoint: Endpoint, cluster_id: int) -> bool:
+        """Note which cluster has answered at an endpoint and return whether it is ours.
+
+        The first that answers is. A stranger is left alone, and the next calls go elsewhere.
+        """
+        if not cluster_id:
+            return True  # some answers do not say
+        self.cluster_id = self.cluster_id or cluster_id
+        if cluster_id == self.cluster_id:
+            endpoint.stranger_id = 0
+            return True
+        if endpoint.stranger_id != cluster_id:
+            logger.error(
+                "%s is not used: it belongs to the etcd cluster %x, and the one in use is %x. "
+                "Name members of one cluster; if etcd was made anew, bring its data back.",
+                endpoint.address,
+                cluster_id,
+                self.cluster_id,
+            )
+        endpoint.stranger_id = cluster_id
+        endpoint.admit(is_ours=False)
+        now = self._clock()
+        endpoint.rest_until = now + REST_S_MAX
+        if endpoint is self.current:
+            self._current = self._next(now)
+        return False
 
     async def close(self) -> None:
         """Close every channel."""

@@ -4,6 +4,9 @@ A read goes from endpoint to endpoint until one answers or its time is over. A w
 a second copy could be applied after somebody else's newer write, and only the caller knows what
 makes that harmless. The one exception is a write whose token had expired: etcd looks at the token
 before anything else, so nothing of it was applied.
+
+Every answer tells its cluster. One from another cluster than the first that answered is not taken
+for an answer, and before the first write on a new connection the endpoint is asked who it is.
 """
 
 from __future__ import annotations
@@ -16,13 +19,21 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from msgspec.structs import replace
 
+from fsm_saga.etcd import encode
 from fsm_saga.etcd import messages as pb
 from fsm_saga.etcd.auth import Metadata, Tokens
 from fsm_saga.etcd.channel import ENDPOINT_CODES, Endpoint, Endpoints, EtcdOptions
 from fsm_saga.etcd.clock import Clock
-from fsm_saga.etcd.data import EndpointStatus, WatchRequest
-from fsm_saga.etcd.errors import EtcdError, EtcdUnavailableError, NotSentError
+from fsm_saga.etcd.data import EndpointStatus, Range, RangeResult, WatchRequest
+from fsm_saga.etcd.errors import (
+    EtcdError,
+    EtcdUnavailableError,
+    ForeignClusterError,
+    NotSentError,
+    UnknownOutcomeError,
+)
 from fsm_saga.etcd.grpc_errors import describe, is_token_refused, read_error, write_error
 from fsm_saga.etcd.operations import Operations, endpoint_status
 from fsm_saga.etcd.streams import WatchCall, keep_alive_once, open_watch_call
@@ -77,7 +88,13 @@ class EtcdClient(Operations):
 
     async def _start_watch(self) -> WatchCall:
         metadata = await self._tokens.metadata()
-        endpoint = self._endpoints.current
+        try_s = self._options.try_timeout_s
+        try:
+            endpoint = await self._admitted(try_s)
+        except grpc.aio.AioRpcError as error:
+            raise read_error(
+                error.code(), error.details() or "", what="a watch", endpoint=self.endpoint
+            ) from error
 
         async def renew() -> None:
             await self._tokens.renew(metadata)
@@ -100,15 +117,37 @@ class EtcdClient(Operations):
 
     async def _status(self, endpoint: Endpoint) -> EndpointStatus:
         try:
-            answer = await self._call(
-                endpoint, "Maintenance.Status", pb.StatusRequest(), self._options.try_timeout_s
-            )
+            answer = await self._ask_status(endpoint, self._options.try_timeout_s)
         except grpc.aio.AioRpcError as error:
             problem = f"{error.code().name} {error.details() or ''}".strip()
             return EndpointStatus(endpoint=endpoint.address, problem=problem)
         except EtcdError as error:
             return EndpointStatus(endpoint=endpoint.address, problem=error.message)
         return endpoint_status(endpoint.address, answer)
+
+    async def _ask_status(self, endpoint: Endpoint, try_s: float) -> Any:
+        """Return what an endpoint says of itself, also a stranger, and take note of who it is."""
+        answer = await self._call(
+            endpoint, "Maintenance.Status", pb.StatusRequest(), try_s, of_anybody=True
+        )
+        self._endpoints.is_ours(endpoint, answer.header.cluster_id)
+        return answer
+
+    async def range_each(self, request: Range) -> tuple[tuple[str, RangeResult | None], ...]:
+        """Read at every endpoint, from what that member alone knows; None where none came."""
+        message = encode.range_request(replace(request, is_serializable=True))
+
+        async def ask(endpoint: Endpoint) -> RangeResult | None:
+            try:
+                answer = await self._call(
+                    endpoint, "KV.Range", message, self._options.try_timeout_s
+                )
+            except (grpc.aio.AioRpcError, EtcdError):
+                return None
+            return encode.range_result(answer, answer.header.revision)
+
+        found = await asyncio.gather(*map(ask, self._endpoints.all))
+        return tuple(zip((each.address for each in self._endpoints.all), found, strict=True))
 
     async def _read(self, name: str, message: Any, what: object, timeout_s: float | None) -> Any:
         """Ask endpoint after endpoint until one answers or the time is over."""
@@ -119,6 +158,11 @@ class EtcdClient(Operations):
             try_s = max(min(self._options.try_timeout_s, deadline - self._clock()), 0.001)
             try:
                 return await self._call(endpoint, name, message, try_s)
+            except ForeignClusterError as error:
+                if self._endpoints.are_strangers:
+                    raise
+                if self._clock() + ROUND_PAUSE_S >= deadline:
+                    raise EtcdUnavailableError(error.message, **error.facts) from error
             except grpc.aio.AioRpcError as error:
                 failure = read_error(
                     error.code(),
@@ -137,7 +181,14 @@ class EtcdClient(Operations):
         try_s = self._options.try_timeout_s if timeout_s is None else timeout_s
         endpoint = self._endpoints.current
         try:
+            endpoint = await self._admitted(try_s)
             return await self._call(endpoint, name, message, try_s)
+        except ForeignClusterError as error:
+            if self._endpoints.are_strangers:
+                raise
+            raise UnknownOutcomeError(
+                f"{describe(what)} went to a stranger: {error.message}", **error.facts
+            ) from error
         except EtcdUnavailableError as error:
             # Only a token is waited for in there: without one nothing is applied.
             raise NotSentError(
@@ -149,7 +200,66 @@ class EtcdClient(Operations):
                 error.code(), error.details() or "", what=describe(what), endpoint=endpoint.address
             ) from error
 
-    async def _call(self, endpoint: Endpoint, name: str, message: Any, try_s: float) -> Any:
+    async def _admitted(self, try_s: float) -> Endpoint:
+        """Return the endpoint for the next call once it is known to be of our cluster.
+
+        Each endpoint is asked once at most. Before any answer there is nothing to compare with.
+
+        Raises:
+            ForeignClusterError: Whatever answers is of another cluster.
+            grpc.aio.AioRpcError: None of ours answers.
+        """
+        deadline = self._clock() + try_s
+        problem: Exception | None = None
+        for _ in self._endpoints.all:
+            endpoint = self._endpoints.current
+            if not self._endpoints.cluster_id or endpoint.is_admitted:
+                return endpoint
+            try:
+                if await self._admit(endpoint, max(deadline - self._clock(), 0.001)):
+                    return endpoint
+                problem = problem or self._foreign(endpoint)
+            except grpc.aio.AioRpcError as error:
+                problem = error
+                if error.code() not in ENDPOINT_CODES:
+                    break
+            if self._clock() >= deadline:
+                break
+        raise problem or self._foreign(self._endpoints.current)
+
+    async def _admit(self, endpoint: Endpoint, try_s: float) -> bool:
+        async with endpoint.admission:
+            if not endpoint.is_admitted:
+                await self._ask_status(endpoint, try_s)
+                endpoint.admit(is_ours=not endpoint.stranger_id)
+            return not endpoint.stranger_id
+
+    def _foreign(self, endpoint: Endpoint) -> ForeignClusterError:
+        known, found = self._endpoints.cluster_id, endpoint.stranger_id
+        return ForeignClusterError(
+            f"etcd at {endpoint.address} belongs to the cluster {found:x}, and the one in use is "
+            f"{known:x}: the addresses are not of one cluster, or etcd was made anew. Nothing is "
+            "read there or written; name members of one cluster, or bring its data back.",
+            endpoint=endpoint.address,
+            found=found,
+            known=known,
+        )
+
+    async def _call(
+        self,
+        endpoint: Endpoint,
+        name: str,
+        message: Any,
+        try_s: float,
+        *,
+        of_anybody: bool = False,
+    ) -> Any:
+        answer = await self._call_anybody(endpoint, name, message, try_s)
+        if not (of_anybody or self._endpoints.is_ours(endpoint, answer.header.cluster_id)):
+            raise self._foreign(endpoint)
+        return answer
+
+    async def _call_anybody(self, endpoint: Endpoint, name: str, message: Any, try_s: float) -> Any:
         metadata = await self._tokens.metadata()
         try:
             return await self._attempt(endpoint, name, message, try_s, metadata)

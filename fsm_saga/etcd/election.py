@@ -49,7 +49,8 @@ class Leadership(Struct, frozen=True, kw_only=True):
 class Election:
     """One key that at most one session holds.
 
-    ``poll_s`` is how often a candidate looks although no watch told it to.
+    ``poll_s`` is how often a candidate looks although no watch told it to. ``conditions`` must
+    hold, too, for the key to be taken by ``try_once``; ``campaign`` is for elections without any.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Election:
         key: bytes,
         value: bytes = b"",
         poll_s: float = 5.0,
+        conditions: tuple[Compare, ...] = (),
     ) -> None:
         self._transport = transport
         self._session = session
         self._key = key
         self._value = value
         self._poll_s = poll_s
+        self._conditions = conditions
 
     async def campaign(self) -> Leadership:
         """Return once we lead, however long another one does.
@@ -79,8 +82,10 @@ class Election:
         self._session.check_alive()
         return leadership
 
-    async def try_once(self) -> Leadership | KeyValue:
+    async def try_once(self) -> Leadership | KeyValue | None:
         """Return our leadership, or the key as its present holder wrote it; never waits for it.
+
+        None if nobody holds it and a condition does not hold.
 
         A repetition finds what an earlier, unanswered try of the same session has created.
 
@@ -90,14 +95,16 @@ class Election:
         """
         result = await self._transport.txn(
             Txn(
-                compares=(is_absent(self._key),),
+                compares=(is_absent(self._key), *self._conditions),
                 success=(Put(key=self._key, value=self._value, lease=self._session.lease_id),),
                 failure=(Range(key=self._key),),
             )
         )
-        holder = _holder(result)
-        if holder is None:
+        if result.succeeded:
             return Leadership(key=self._key, fence=result.revision)
+        holder = _holder(result, may_lack=bool(self._conditions))
+        if holder is None:
+            return None
         if holder.lease == self._session.lease_id:
             return Leadership(key=self._key, fence=holder.create_revision)
         return holder
@@ -140,7 +147,7 @@ class Election:
                 continue
             if isinstance(tried, Leadership):
                 return tried
-            await self._wait_free(tried.mod_revision + 1)
+            await self._wait_free(0 if tried is None else tried.mod_revision + 1)
 
     async def _wait_free(self, revision: int) -> None:
         """Return when the key was deleted after ``revision``, or when it is time to look."""
@@ -177,11 +184,11 @@ class Election:
             revision = found.revision + 1
 
 
-def _holder(result: TxnResult) -> KeyValue | None:
-    """Return who holds the key, or None when this transaction created it."""
-    if result.succeeded:
-        return None
+def _holder(result: TxnResult, *, may_lack: bool) -> KeyValue | None:
+    """Return who holds the key, as a transaction found it that did not create it."""
     found = result.results[0]
+    if may_lack and isinstance(found, RangeResult) and found.first is None:
+        return None
     if not isinstance(found, RangeResult) or found.first is None:
         raise InvariantBrokenError(
             f"etcd answered {found!r} to the read of a key that its comparison had just seen: both "

@@ -20,6 +20,7 @@ The tree, by what the caller may believe:
         OverloadedError            etcd has too much to do: wait
         ClusterCorruptError        etcd found its members to differ: a person must look
         FenceLostError             the leader's key is no longer ours: stop at once
+        ForeignClusterError        who answers is of another cluster
         InvalidRequestError        anything else that etcd does not accept
       LeaseLostError               our lease is over, by our own clock or by etcd's word
 """
@@ -143,6 +144,16 @@ class FenceLostError(NothingWrittenError):
     """The condition that every write of a leader carries does not hold: somebody else leads."""
 
     code = "etcd-fence-lost"
+
+
+class ForeignClusterError(NothingWrittenError):
+    """What answers at the addresses is another cluster than the one that answered first.
+
+    Either the addresses are not of one cluster, or the cluster was made anew. ``facts`` has both
+    ids, ``found`` and ``known``, and the ``endpoint``.
+    """
+
+    code = "etcd-foreign-cluster"
 
 
 class InvalidRequestError(NothingWrittenError):

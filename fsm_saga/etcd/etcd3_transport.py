@@ -23,14 +23,15 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
+from msgspec.structs import replace
 
 from fsm_saga.etcd import encode
 from fsm_saga.etcd import messages as pb
 from fsm_saga.etcd.callables import open_callable
 from fsm_saga.etcd.channel import CHANNEL_OPTIONS, EtcdOptions
 from fsm_saga.etcd.clock import Clock
-from fsm_saga.etcd.data import EndpointStatus, WatchAnswer, WatchRequest
-from fsm_saga.etcd.errors import EtcdError, EtcdUnavailableError
+from fsm_saga.etcd.data import EndpointStatus, Range, RangeResult, WatchAnswer, WatchRequest
+from fsm_saga.etcd.errors import EtcdError, EtcdUnavailableError, ForeignClusterError
 from fsm_saga.etcd.etcd3_shim import import_etcd3
 from fsm_saga.etcd.grpc_errors import describe, read_error, refusal_of, write_error
 from fsm_saga.etcd.operations import Operations, endpoint_status
@@ -67,6 +68,8 @@ class Etcd3Transport(Operations):
         self._try_timeout_s = try_timeout_s
         self._budget_s = budget_s
         self._clock = clock
+        self._cluster_id = 0
+        self._is_admitted = False
         self._calls = {
             f"{method.service}.{method.name}": open_callable(client.channel, method)
             for method in methods()
@@ -106,6 +109,13 @@ class Etcd3Transport(Operations):
         except EtcdError as error:
             return (EndpointStatus(endpoint=self._endpoint, problem=error.message),)
         return (endpoint_status(self._endpoint, answer),)
+
+    async def range_each(self, request: Range) -> tuple[tuple[str, RangeResult | None], ...]:
+        """Read at the endpoint."""
+        try:
+            return ((self._endpoint, await self.range(replace(request, is_serializable=True))),)
+        except EtcdError:
+            return ((self._endpoint, None),)
 
     @asynccontextmanager
     async def open_watch(self, request: WatchRequest) -> AsyncIterator[WatchStream]:
@@ -150,6 +160,8 @@ class Etcd3Transport(Operations):
     async def _write(self, name: str, message: Any, what: object, timeout_s: float | None) -> Any:
         try_s = self._try_timeout_s if timeout_s is None else timeout_s
         try:
+            if self._cluster_id and not self._is_admitted:
+                await self._call("Maintenance.Status", pb.StatusRequest(), try_s)
             return await self._call(name, message, try_s)
         except grpc.RpcError as error:
             raise write_error(
@@ -159,7 +171,25 @@ class Etcd3Transport(Operations):
     async def _call(self, name: str, message: Any, try_s: float) -> Any:
         ask = _keep_alive_once if name == "Lease.LeaseKeepAlive" else _ask
         work = partial(ask, self._calls[name], message, try_s, self._client.metadata)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except grpc.RpcError:
+            # The next connection may lead to somebody else.
+            self._is_admitted = False
+            raise
+        found = answer.header.cluster_id
+        self._cluster_id = self._cluster_id or found
+        self._is_admitted = found == self._cluster_id
+        if found and not self._is_admitted:
+            raise ForeignClusterError(
+                f"etcd at {self._endpoint} belongs to the cluster {found:x}, and the one in use "
+                f"is {self._cluster_id:x}: it was made anew, or another one is there. Bring its "
+                "data back, or name the right address.",
+                endpoint=self._endpoint,
+                found=found,
+                known=self._cluster_id,
+            )
+        return answer
 
 
 def _ask(call: Any, message: Any, try_s: float, metadata: Any) -> Any:

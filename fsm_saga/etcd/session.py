@@ -20,6 +20,7 @@ from fsm_saga.etcd.clock import Clock, lease_time_s
 from fsm_saga.etcd.data import LeaseGrant
 from fsm_saga.etcd.errors import (
     EtcdError,
+    ForeignClusterError,
     LeaseExistsError,
     LeaseLostError,
     LeaseNotFoundError,
@@ -125,7 +126,7 @@ class Session:
             try:
                 async with asyncio.timeout(left_s):
                     ttl_s = await self._transport.keep_lease_alive(self.lease_id, timeout_s=left_s)
-            except LeaseNotFoundError as error:
+            except (LeaseNotFoundError, ForeignClusterError) as error:
                 self._lose(error.message)
             except (EtcdError, TimeoutError):
                 pause_s = RETRY_PAUSE_S

@@ -125,6 +125,12 @@ class EtcdTransport(Protocol):
     async def statuses(self) -> tuple[EndpointStatus, ...]:
         """Ask every endpoint, each within one try; one that is away has a ``problem``."""
 
+    async def range_each(self, request: Range) -> tuple[tuple[str, RangeResult | None], ...]:
+        """Read at every endpoint what that member alone knows: its address, and None if it fails.
+
+        What comes may be behind the newest state.
+        """
+
     async def members(self, *, timeout_s: float | None = None) -> tuple[Member, ...]:
         """Return the members of the cluster."""
 

@@ -14,6 +14,7 @@ from fsm_saga.errors import StoreError, StoreVersionError
 from fsm_saga.etcd.data import EndpointStatus, Put, Range, Txn, is_absent
 from fsm_saga.etcd.errors import (
     EtcdError,
+    EtcdUnavailableError,
     PermissionDeniedError,
     UnauthenticatedError,
     UnknownOutcomeError,
@@ -35,6 +36,10 @@ READS_STALE_BEFORE = {(3, 4): 42, (3, 5): 28, (3, 6): 9}
 """The first patch of each line in which a paused member no longer answers with old data."""
 MAKE_TRIES = 5
 MAKE_AGAIN_S = 0.2
+BEHIND_S_MAX = 2.0
+"""How long a member may take to learn that the store was made."""
+_SEALED = re.compile(rb"[0-9a-f]{8} \{")
+"""How our values begin: one that neither does nor names us was never ours."""
 
 
 class Meta(Struct, frozen=True, kw_only=True):
@@ -42,10 +47,13 @@ class Meta(Struct, frozen=True, kw_only=True):
 
     store_id: str
     shards: int
+    value: bytes
 
 
-async def check_servers(transport: EtcdTransport, shown: str, *, needs_space: bool = True) -> None:
-    """Return if etcd answers, is of a version that keeps what it acknowledges, and has space.
+async def check_servers(
+    transport: EtcdTransport, shown: str, *, needs_space: bool = True
+) -> tuple[EndpointStatus, ...]:
+    """Return what answers, if it is one etcd that keeps what it acknowledges and has space.
 
     A reader needs no space.
 
@@ -62,12 +70,15 @@ async def check_servers(transport: EtcdTransport, shown: str, *, needs_space: bo
         except EtcdError:
             pass
         raise StoreError(_nobody(shown, statuses))
+    _check_one_cluster(answered, shown)
     for status in answered:
         _check_version(status, shown)
     try:
         alarms = await transport.alarms()
     except PermissionDeniedError:
-        return  # a user for one prefix may not ask; a write will tell
+        return tuple(answered)  # a user for one prefix may not ask; a write will tell
+    except EtcdUnavailableError as error:
+        raise _no_majority(shown, answered, error) from error
     except EtcdError as error:
         raise cannot_open(shown, error) from error
     kinds = {alarm.kind for alarm in alarms}
@@ -82,6 +93,34 @@ async def check_servers(transport: EtcdTransport, shown: str, *, needs_space: bo
             "writes. Nothing was changed. Compact and defragment each member, raise "
             "--quota-backend-bytes if need be, then disarm the alarm (`etcdctl alarm disarm`)."
         )
+    return tuple(answered)
+
+
+async def check_one_store(transport: EtcdTransport, layout: Layout, shown: str, meta: Meta) -> None:
+    """Return if every address that answers leads to the store that was opened.
+
+    The ids of clusters do not tell all: two that were made with the same settings have the same.
+
+    Raises:
+        StoreError: An address leads to another store, or to none.
+    """
+    ends_at = time.monotonic() + BEHIND_S_MAX
+    while True:
+        found = await transport.range_each(Range(key=layout.meta))
+        others = [
+            address
+            for address, answer in found
+            if answer is not None and (answer.first is None or answer.first.value != meta.value)
+        ]
+        if not others:
+            return
+        if time.monotonic() >= ends_at:  # one that was slower than the others has caught up
+            raise StoreError(
+                f"Store {shown!r} was not opened: {', '.join(others)} does not hold this store, "
+                "which the other addresses do. They belong to different clusters of etcd, or that "
+                "member is far behind. Name members of one cluster only."
+            )
+        await asyncio.sleep(MAKE_AGAIN_S)
 
 
 def warnings_about(version: str) -> list[str]:
@@ -160,6 +199,11 @@ async def _found_meta(transport: EtcdTransport, layout: Layout, shown: str) -> M
             f"Store {shown!r} was not opened: other data is below its prefix, for example the key "
             f"{other.key.decode(errors='replace')!r}. Nothing was changed; choose another prefix."
         )
+    if FORMAT.encode() not in found.value and not _SEALED.match(found.value):
+        raise StoreError(
+            f"Store {shown!r} was not opened: the key {found.key.decode()!r} holds something of "
+            "somebody else's. Nothing was changed; choose another prefix."
+        )
     said = object_in(found, what=f"What store {shown!r} was made with")
     schema, shards = said.get("schema"), said.get("shards")
     if said.get("format") != FORMAT or type(schema) is not int or type(shards) is not int:
@@ -175,7 +219,11 @@ async def _found_meta(transport: EtcdTransport, layout: Layout, shown: str) -> M
             found=schema,
             known=SCHEMA,
         )
-    return Meta(store_id=str(said.get("id", "")), shards=shards)
+    return Meta(
+        store_id=str(said.get("id", "")),
+        shards=shards,
+        value=found.value,
+    )
 
 
 async def _make(transport: EtcdTransport, layout: Layout, shards: int) -> None:
@@ -197,6 +245,26 @@ def _fitting(meta: Meta, shards: int | None, shown: str) -> Meta:
             f"which never changes. Nothing was changed; leave --shards away, or give {meta.shards}."
         )
     return meta
+
+
+def _check_one_cluster(answered: list[EndpointStatus], shown: str) -> None:
+    if len({status.cluster_id for status in answered}) > 1:
+        which = ", ".join(f"{each.endpoint} to {each.cluster_id:x}" for each in answered)
+        raise StoreError(
+            f"Store {shown!r} was not opened: its addresses belong to different clusters of etcd "
+            f"({which}). Nothing was changed; name members of one cluster."
+        )
+
+
+def _no_majority(
+    shown: str, answered: list[EndpointStatus], error: EtcdUnavailableError
+) -> StoreError:
+    which = ", ".join(status.endpoint for status in answered)
+    return StoreError(
+        f"Store {shown!r} was not opened: {which} answers, but no majority of etcd's members does, "
+        "and without one nothing is read or written. Nothing was changed; start the other members, "
+        f"or mend the network between them. ({error.message})"
+    )
 
 
 def _check_version(status: EndpointStatus, shown: str) -> None:

@@ -19,9 +19,10 @@ from fsm_saga.etcd.errors import EtcdError
 from fsm_saga.etcd.session import Session, open_session
 from fsm_saga.etcd.watch import Watch
 from fsm_saga.ports import Leader, Member, Roster, Store, Term
-from fsm_saga.stores.etcd_checks import check_servers, read_meta
+from fsm_saga.stores.etcd_checks import check_one_store, check_servers, read_meta
 from fsm_saga.stores.etcd_layout import Layout, interval, last_part, sealed, shard_in
 from fsm_saga.stores.etcd_link import EtcdLink
+from fsm_saga.stores.etcd_quota import check_quotas
 from fsm_saga.stores.etcd_store import EtcdStore
 from fsm_saga.stores.etcd_transports import open_transport
 from fsm_saga.stores.etcd_url import parse_etcd_url
@@ -52,14 +53,20 @@ async def open_etcd_cluster(
     asked = parse_etcd_url(url)
     transport = await open_transport(asked)
     try:
-        await check_servers(transport, asked.shown, needs_space=may_create)
+        statuses = await check_servers(transport, asked.shown, needs_space=may_create)
+        if may_create:
+            await check_quotas(asked, statuses)
         layout = Layout(asked.prefix)
         meta = await read_meta(transport, layout, asked.shown, shards=shards, may_create=may_create)
+        if len(asked.endpoints) > 1:
+            await check_one_store(transport, layout, asked.shown, meta)
         batcher, held = await Held.open(open_batcher(transport), name="group commit")
     except BaseException:  # boundary: whatever it was, the connection is given back
         await transport.close()
         raise
-    link = EtcdLink(asked.shown, transport, batcher, layout, shards=meta.shards)
+    link = EtcdLink(
+        asked.shown, transport, batcher, layout, shards=meta.shards, made_with=meta.value
+    )
     return EtcdCluster(link, held)
 
 
@@ -145,9 +152,14 @@ class EtcdSeat:
         """See ``Seat.announce``."""
         key = self._link.layout.member(self._member_id)
         value = sealed(key, msgspec.json.encode(member))
-        await self._link.write(
-            Txn(success=(Put(key=key, value=value, lease=self._session.lease_id),))
+        done = await self._link.write(
+            Txn(
+                compares=(self._link.is_same_store,),
+                success=(Put(key=key, value=value, lease=self._session.lease_id),),
+            )
         )
+        if not done.succeeded:
+            raise self._link.is_gone()
 
     async def roster(self) -> Roster:
         """See ``Seat.roster``."""
@@ -168,11 +180,14 @@ class EtcdSeat:
             self._session,
             key=key,
             value=object_value(key, {"member_id": self._member_id, "since": time.time()}),
+            conditions=(self._link.is_same_store,),
         )
         try:
             found = await election.try_once()
         except EtcdError as error:
             raise self._link.failed("campaigning", error) from error
+        if found is None:
+            raise self._link.is_gone()
         return Term(shard=shard, epoch=found.fence) if isinstance(found, Leadership) else None
 
     def store(self, *terms: Term) -> Store:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from fsm_saga.errors import StoreError, StoreUnavailableError
 from fsm_saga.etcd.batch import Batcher
-from fsm_saga.etcd.data import Range, RangeResult, Txn, TxnResult, WatchRequest
+from fsm_saga.etcd.data import Range, RangeResult, Txn, TxnResult, WatchRequest, value_is
 from fsm_saga.etcd.errors import (
     CompactedError,
     EtcdError,
@@ -59,6 +59,8 @@ class EtcdLink:
         transport: The client.
         layout: The store's keys.
         shards: The number of shards.
+        is_same_store: The condition that the store is the one that was opened. A member's key and
+            a leader's are written under it, and every write of a leader rests on its key.
     """
 
     value_bytes_max = VALUE_BYTES_MAX
@@ -71,11 +73,13 @@ class EtcdLink:
         layout: Layout,
         *,
         shards: int,
+        made_with: bytes,
     ) -> None:
         self.url = url
         self.transport = transport
         self.layout = layout
         self.shards = shards
+        self.is_same_store = value_is(layout.meta, made_with)
         self._batcher = batcher
         self._marks_seen = dict.fromkeys(range(shards), 0)
         self._looked_at: dict[int, float] = {}
@@ -157,6 +161,14 @@ class EtcdLink:
                 reason=error.message,
             )
         return StoreError(f"Store {self.url!r} refused while {doing}: {error.message}")
+
+    def is_gone(self) -> StoreError:
+        """Return the error for a store that is not the one which was opened."""
+        return StoreError(
+            f"Store {self.url!r} is not the one that was opened: etcd has lost it, or another was "
+            "made in its place. Nothing is written to it. Stop all coordinators and bring the "
+            "newest copy of etcd's data back, or start them anew to go on with what is there."
+        )
 
     # --- what goes by itself --------------------------------------------------------------------
 

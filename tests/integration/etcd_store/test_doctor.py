@@ -65,7 +65,19 @@ async def test_addresses_of_two_clusters_fail(
     etcd: EtcdServer, new_etcd: Callable[..., EtcdServer], server_prefix: str
 ) -> None:
     url = f"etcd://{etcd.address},{new_etcd().address}/{server_prefix}"
-    assert "belong to different clusters" in await said(url, Level.FAIL)
+    assert "belong to different clusters of etcd" in await said(url, Level.FAIL)
+
+
+async def test_the_quota_is_told(new_etcd: Callable[..., EtcdServer], server_prefix: str) -> None:
+    server = new_etcd(quota_bytes=16 * 1024 * 1024)
+    url = f"etcd://{server.address}/{server_prefix}"
+    assert "quota 16.0 MiB" in await said(url, Level.OK)
+    assert await said(url, Level.WARN) == ""
+
+
+async def test_a_quota_that_is_too_small_fails(new_etcd: Callable[..., EtcdServer]) -> None:
+    url = f"etcd://{new_etcd(quota_bytes=1_000_000).address}/x"
+    assert "has a space quota of 1,000,000 bytes" in await said(url, Level.FAIL)
 
 
 def test_the_command_prints_it_as_json(etcd: EtcdServer, server_prefix: str) -> None:

@@ -11,8 +11,10 @@ from fsm_saga.errors import StoreError, StoreVersionError
 from fsm_saga.stores.etcd_checks import SCHEMA
 from fsm_saga.stores.etcd_cluster import EtcdCluster, open_etcd_cluster
 from fsm_saga.stores.etcd_layout import Layout
+from fsm_saga.stores.etcd_quota import QUOTA_BYTES_MIN
 from fsm_saga.stores.etcd_values import object_value
 from tests.support.servers.certificates import Certificates
+from tests.support.servers.etcd import EtcdCluster as EtcdServers
 from tests.support.servers.etcd import EtcdServer
 
 
@@ -68,7 +70,49 @@ async def test_a_key_of_somebody_elses_in_the_place_of_ours_is_refused(
     etcd: EtcdServer, server_prefix: str
 ) -> None:
     etcd.put(f"{server_prefix}/meta", "theirs")
-    assert "cannot be read" in await refused(f"etcd://{etcd.address}/{server_prefix}")
+    message = await refused(f"etcd://{etcd.address}/{server_prefix}")
+    assert "something of somebody else's" in message
+    assert "choose another prefix" in message
+    assert etcd.get(f"{server_prefix}/meta") == "theirs"
+
+
+async def test_our_own_key_that_was_damaged_is_said_to_be(
+    etcd: EtcdServer, server_prefix: str
+) -> None:
+    url = f"etcd://{etcd.address}/{server_prefix}"
+    await opened(url)
+    key = f"{server_prefix}/meta"
+    etcd.put(key, str(etcd.get(key)).replace("shards", "shardz"))
+    message = await refused(url)
+    assert "its checksum is wrong" in message
+    assert "restore it from a copy" in message
+
+
+async def test_a_quota_below_one_request_is_refused_and_one_above_is_not(
+    new_etcd: Callable[..., EtcdServer], certificates: Certificates, server_prefix: str
+) -> None:
+    tiny = new_etcd(quota_bytes=1_000_000)
+    message = await refused(f"etcd://{tiny.address}/{server_prefix}")
+    assert "has a space quota of 1,000,000 bytes" in message
+    assert "raise --quota-backend-bytes" in message
+    assert tiny.keys(server_prefix) == []
+    assert (await opened(f"etcd://{new_etcd(quota_bytes=QUOTA_BYTES_MIN).address}/x")).shards
+    hidden = new_etcd(quota_bytes=1_000_000, tls=certificates)
+    ours = f"ca={certificates.ca}&cert={certificates.client_cert}&key={certificates.client_key}"
+    message = await refused(f"etcd://{hidden.address}/{server_prefix}?{ours}")
+    assert "has a space quota of 1,000,000 bytes" in message
+
+
+async def test_without_a_majority_that_is_what_is_said(
+    new_etcd_cluster: Callable[..., EtcdServers], server_prefix: str
+) -> None:
+    members = new_etcd_cluster()
+    url = f"etcd://{','.join(members.endpoints)}/{server_prefix}"
+    for member in members.members[1:]:
+        member.kill()
+    message = await refused(url)
+    assert "no majority of etcd's members does" in message
+    assert "start the other members" in message
 
 
 async def test_a_newer_schema_is_refused(etcd: EtcdServer, server_prefix: str) -> None:
