@@ -17,20 +17,24 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """What a run came to.
 
     Attributes:
-        states: How many sagas ended in each state.
+        states: How many sagas of the round ended in each state.
+        useful: How many sagas ended after the first fault of the round had struck.
         wrong: Everything that must never be, in words; empty if all is well.
-        repeated: Calls that came to the shop more than once.
-        refused_late: Calls that came after their undo.
+        repeated: Calls that have come to the shop more than once, since the town began.
+        refused_late: Calls that came after their undo, since then.
     """
 
     states: Mapping[str, int]
+    useful: int
     wrong: Sequence[str]
     repeated: int
     refused_late: int
 
 
-def judge(asked: Sequence[str], heads: Mapping[str, Head], books: Books) -> Verdict:
-    """Return what is true of the sagas that were asked for.
+def judge(
+    asked: Sequence[str], heads: Mapping[str, Head], books: Books, *, since: int, useful: int
+) -> Verdict:
+    """Return what is true of the sagas that were asked for; ``since`` is the round's first one.
 
     DONE has each effect once, FAILED has none left, no saga is missing, and no effect belongs to
     a saga that nobody asked for.
@@ -48,7 +52,8 @@ def judge(asked: Sequence[str], heads: Mapping[str, Head], books: Books) -> Verd
     strangers = {saga_id for saga_id, _ in books.effects} - set(asked)
     wrong += [f"{saga_id} has effects and nobody asked for it" for saga_id in sorted(strangers)]
     return Verdict(
-        states=Counter(head.state for head in heads.values()),
+        states=Counter(heads[saga_id].state for saga_id in asked[since:] if saga_id in heads),
+        useful=useful,
         wrong=wrong,
         repeated=sum(count > 1 for count in books.asked.values()),
         refused_late=sum(status == 409 for status, _ in books.answers.values()),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -16,6 +17,8 @@ from typing import Any, Self
 
 HOST = "127.0.0.1"
 OK, REFUSED, FENCED = 200, 422, 409
+WORK_S = 0.1
+"""How long each call takes: so there are sagas under way whenever a fault strikes."""
 
 
 @dataclass(slots=True)
@@ -27,6 +30,9 @@ class Books:
         effects: The ``req_id`` of every effect that is in the world, by saga and step.
         tombstones: What was undone, or is never to be done.
         asked: How often each ``req_id`` came.
+        came: How many calls came from each coordinator, by its name.
+        sent: How many of them were for each saga, by that name and the saga.
+        sagas: Every saga for which something was asked.
         wrong: What no engine may ever do, in words.
     """
 
@@ -35,7 +41,20 @@ class Books:
     effects: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     tombstones: set[str] = field(default_factory=set)
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    came: Counter[str] = field(default_factory=Counter)
+    sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sagas: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def repeats(self) -> int:
+        """How many calls came that had come before."""
+        return self.came.total() - len(self.asked)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
 
 class Shop:
@@ -45,8 +64,7 @@ class Shop:
         self.books = Books()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"shop": self})
-        self._server = ThreadingHTTPServer((HOST, 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server((HOST, 0), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -76,6 +94,9 @@ class Shop:
         with self._lock:
             books = self.books
             books.asked[req_id] += 1
+            books.came[said["from"]] += 1
+            books.sent[said["from"], said["saga_id"]] += 1
+            books.sagas.add(said["saga_id"])
             text = json.dumps(said["params"], sort_keys=True)
             if books.params.setdefault(req_id, text) != text:
                 books.wrong.append(f"{req_id} came with {books.params[req_id]} and with {text}")
@@ -110,8 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_POST(self) -> None:  # the name that http.server looks for
-        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, body = self.shop.answer(self.path, said)
+        length = int(self.headers["Content-Length"])
+        sent = self.rfile.read(length)
+        if len(sent) < length:
+            self.close_connection = True  # the rest was lost on its way
+            return
+        status, body = self.shop.answer(self.path, json.loads(sent))
+        time.sleep(WORK_S)
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))

@@ -1,4 +1,4 @@
-"""The shop's tools, as coordinators load them; ``CHAOS_SHOP`` is its address."""
+"""The shop's tools, as coordinators load them; from ``CHAOS_NAME`` to ``CHAOS_SHOP``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from fsm_saga import CallContext, OutcomeUnknown, tool
 from fsm_saga.tools.fence import CallFencedError, CallRefusedError
 
 ADDRESS = os.environ.get("CHAOS_SHOP", "127.0.0.1:1")
+NAME = os.environ.get("CHAOS_NAME", "")
 TIMEOUT_S = 1.5
 
 
 def _ask(path: str, ctx: CallContext, params: dict[str, Any]) -> dict[str, Any]:
     said = {
+        "from": NAME,
         "req_id": ctx.req_id,
         "undoes": ctx.undoes,
         "saga_id": ctx.saga_id,

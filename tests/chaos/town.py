@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+
+from msgspec import Struct
 
 from fsm_saga.errors import StoreError
 from fsm_saga.plan.model import Plan
@@ -31,6 +35,7 @@ PREFIX = "chaos"
 SHARDS = 6
 LEASE_TTL_S = 2.0
 POLL_S = 0.1
+LOOK_S = 0.03
 REST_POLL_S = 0.5
 SUBMIT_TRIES = 200
 
@@ -53,8 +58,9 @@ class Coordinator(ServerProcess):
         """What starts it."""
         endpoints = ",".join(proxy.address for proxy in self.etcd)
         return [
-            *("env", f"CHAOS_SHOP={self.shop.address}", f"FSM_SAGA_FAILPOINT={self.failpoint}"),
-            *(f"PYTHONPATH={ROOT}", sys.executable, "-m", "fsm_saga", "serve"),
+            *("env", f"CHAOS_SHOP={self.shop.address}", f"CHAOS_NAME={self.name}"),
+            *(f"FSM_SAGA_FAILPOINT={self.failpoint}", f"PYTHONPATH={ROOT}"),
+            *(sys.executable, "-m", "fsm_saga", "serve"),
             *("--store", f"etcd://{endpoints}/{PREFIX}", "--shards", str(SHARDS)),
             *("--tools", str(TOOLS), "--name", self.name),
             *("--lease-ttl", f"{LEASE_TTL_S:g}", "--listen", f"127.0.0.1:{self.port}"),
@@ -68,14 +74,47 @@ class Coordinator(ServerProcess):
         except OSError:
             return False
 
+    def writes_in_vain(self) -> int:
+        """Return how many writes were refused or given up since it was started, by its figures."""
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=2.0) as answer:
+            text = answer.read().decode()
+        found = re.findall(r'^fsm_saga_appends_total\{result="(\w+)"\} (\S+)$', text, re.MULTILINE)
+        return sum(int(float(number)) for result, number in found if result != "ok")
+
+    def said(self, words: str) -> int:
+        """Return how often its log has some words."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace").count(words)
+
     @property
     def links(self) -> tuple[FaultProxy, ...]:
         """Its ways to etcd."""
         return self.etcd
 
 
+class Strike(Struct, frozen=True, kw_only=True):
+    """One fault, and what went on meanwhile.
+
+    Attributes:
+        fault: Its name.
+        under_way: Sagas that had begun and not ended when it struck.
+        ended: Sagas that came to their end from then until the next fault.
+    """
+
+    fault: str
+    under_way: int
+    ended: int
+
+
 class Town:
-    """Everything that runs, and the sagas that were asked of it."""
+    """Everything that runs, and the sagas that were asked of it.
+
+    Attributes:
+        begun: Every saga that was to be submitted, whether that has come through or not.
+        asked: Those of which it is known that they were left in the store.
+        strikes: The faults that have been.
+        did: What the faults did, counted.
+        took_ms: How long it took until all was well again, by what was waited for.
+    """
 
     def __init__(
         self,
@@ -88,8 +127,11 @@ class Town:
         self.shop = shop
         self.coordinators = tuple(coordinators)
         self.store = store
+        self.begun: list[str] = []
         self.asked: list[str] = []
-        self.takeovers_s: list[float] = []
+        self.strikes: list[Strike] = []
+        self.did: Counter[str] = Counter()
+        self.took_ms: defaultdict[str, list[int]] = defaultdict(list)
         self._numbers = itertools.count()
 
     async def submit(self, count: int) -> None:
@@ -97,6 +139,7 @@ class Town:
         for _ in range(count):
             number = next(self._numbers)
             plan = plan_of(f"trip-{number}", is_sold_out=number % 3 == 2)
+            self.begun.append(plan.task_id)
             await self._post(plan)
             self.asked.append(plan.task_id)
 
@@ -129,6 +172,12 @@ class Town:
             else:
                 return {head.saga_id: head for head in found}
 
+    async def until_ended(self, sagas: Collection[str], *, within_s: float) -> None:
+        """Return once none of some sagas is under way any more."""
+        async with asyncio.timeout(within_s):
+            while (await self.heads(only_unfinished=True)).keys() & set(sagas):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_S)
+
     async def rest(self, *, within_s: float) -> dict[str, Head]:
         """Return the heads once every saga that was asked for has ended or asks a person."""
         ends_at = time.monotonic() + within_s
@@ -147,19 +196,53 @@ class Town:
             f"{', '.join(told)}\n{self.logs()}"
         )
 
-    async def until_led(self, *, by: int, within_s: float) -> None:
-        """Return once every shard is led, by so many coordinators."""
+    async def until(self, is_so: Callable[[], bool], *, what: str, within_s: float) -> None:
+        """Return as soon as it is so.
+
+        Raises:
+            AssertionError: It was not so in time.
+        """
+        ends_at = time.monotonic() + within_s
+        while not is_so():
+            if time.monotonic() > ends_at:
+                raise AssertionError(f"not within {within_s:g} s: {what}\n{self.logs()}")
+            await asyncio.sleep(LOOK_S)
+
+    async def until_led(
+        self, *, by: int, within_s: float, without: Collection[str] = frozenset()
+    ) -> None:
+        """Return once every shard is led by so many members, none of them one of ``without``."""
         async with asyncio.timeout(within_s):
             while True:
                 with suppress(StoreError):
                     leaders = (await self.store.roster()).leaders
                     members = {leader.member_id for leader in leaders.values()}
-                    if len(leaders) == SHARDS and len(members) == by:
+                    is_led = len(leaders) == SHARDS and members.isdisjoint(without)
+                    if is_led and len(members) == by:
                         return
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(LOOK_S)
+
+    async def until_moved(self, *, within_s: float) -> None:
+        """Return once the shop is asked something for a saga whose submission begins from now on.
+
+        Such a saga was written, taken up and moved: everything works.
+        """
+        mark = len(self.begun)
+        await self.until(
+            lambda: self.has_moved(since=mark), what="a new saga moves", within_s=within_s
+        )
+
+    def has_moved(self, *, since: int) -> bool:
+        """Return whether the shop knows a saga of those that were begun as that number or later."""
+        return not self.shop.books.sagas.isdisjoint(self.begun[since:])
+
+    async def leading_members(self) -> frozenset[str]:
+        """Return the members that lead something."""
+        leaders = (await self.store.roster()).leaders
+        return frozenset(leader.member_id for leader in leaders.values())
 
     async def leads_most(self) -> Coordinator:
-        """Return the coordinator that leads the most shards."""
+        """Return the coordinator that leads the most shards, at least one."""
         roster = await self.store.roster()
         names = [
             roster.members[leader.member_id].name
@@ -167,7 +250,16 @@ class Town:
             if leader.member_id in roster.members
         ]
         running = [c for c in self.coordinators if c.is_running and not c.is_paused]
-        return max(running, key=lambda coordinator: names.count(coordinator.name))
+        found = max(running, key=lambda coordinator: names.count(coordinator.name))
+        assert found.name in names, f"{found.name} leads nothing: {names}"
+        return found
+
+    @contextmanager
+    def timing(self, what: str) -> Iterator[None]:
+        """Note how long the block takes."""
+        started = time.monotonic()
+        yield
+        self.took_ms[what].append(round((time.monotonic() - started) * 1_000))
 
     def logs(self) -> str:
         """Return the ends of the coordinators' logs."""
@@ -176,14 +268,15 @@ class Town:
 
 def plan_of(task_id: str, *, is_sold_out: bool) -> Plan:
     """Return a plan of three steps; of some the last one is refused."""
-    # A refused call is repeated by the same rule as a lost one, so what is sold out has no rule.
+    # A refused call is repeated by the same rule as a lost one, so what is sold out has no rule; an
+    # undo has one always, or a shop that is gone for long would leave the saga to a person.
     patience = {"retry": {"attempts": 100, "delay_s": 0.1, "delay_s_max": 1.0}}
     steps = [
         {
             "step_id": number,
             "tool": "reserve",
             "params": {"item": f"item-{number}", "is_sold_out": is_sold_out and number == 3},
-            "rollback": {"tool": "release", "params": {"item": f"item-{number}"}},
+            "rollback": {"tool": "release", "params": {"item": f"item-{number}"}, **patience},
             "timeout_s": 5.0,
             **({} if is_sold_out and number == 3 else patience),
         }

@@ -1,8 +1,9 @@
 """``python -m tests.evidence.counted NAME``: run some tests and print what they counted.
 
 A test says how much it has seen with pytest's own ``record_property("states", 2_550)``. Numbers of
-the same words are added up over all tests. Standard output has the document and nothing else; what
-pytest says goes to standard error.
+the same words are added up over all tests. A list of numbers is of what may not be added up, such
+as times: of all lists with the same words the least, the median and the most are told. Standard
+output has the document and nothing else; what pytest says goes to standard error.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import argparse
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.numbers: Counter[str] = Counter()
+        self.lists: defaultdict[str, list[int]] = defaultdict(list)
         self.ended: Counter[str] = Counter()
         self.not_run: list[str] = []
 
@@ -65,6 +68,8 @@ class Counts:
             for words, value in report.user_properties:
                 if isinstance(value, int):
                     self.numbers[words] += value
+                elif isinstance(value, list):
+                    self.lists[words] += value
 
     def as_json(self) -> dict[str, Any]:
         """Return what was counted, in words' order."""
@@ -75,6 +80,16 @@ class Counts:
             "skipped": self.ended["skipped"],
             "failed_or_skipped": self.not_run[:20],
             "counts": dict(sorted(self.numbers.items())),
+            "spreads": {
+                words: {
+                    "times": len(values),
+                    "least": min(values),
+                    "median": round(statistics.median(values)),
+                    "most": max(values),
+                }
+                for words, values in sorted(self.lists.items())
+                if values
+            },
         }
 
 

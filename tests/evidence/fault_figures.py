@@ -244,12 +244,15 @@ FAULT_FIGURES: tuple[Figure, ...] = (
         command="python -m tests.evidence.counted chaos",
         shows=(
             "Three members of etcd and three `fsm-saga serve`, with a fault proxy on every way. "
-            "Leaders and members of etcd are killed, paused beyond the lease (also with a call "
-            "decided and not sent), cut off from etcd and from the tools one way and both, "
-            "restarted one after the other; etcd loses its majority, its history every 100 ms, and "
-            "its space; a thousand sagas come at once. The books of the shop outside say what is "
-            "true: DONE has each effect once, FAILED none, and no saga is lost. `--long` does it "
-            "twenty times over and is part of `make nightly`."
+            "Leaders and members of etcd are killed, paused beyond the lease (also with a call or "
+            "a write decided and not sent), cut off from etcd and from the tools one way, the "
+            "other way and both, restarted one after the other; etcd loses its majority, its "
+            "history every 100 ms, and its space; a thousand sagas come at once. Each fault must "
+            "strike sagas under way, must have had its effect, and sagas must end after it. The "
+            "books of the shop outside say what is true: DONE has each effect once, FAILED none, "
+            "and no saga is lost. The lease is two seconds, and each wait has a bound. `--long` "
+            "does it twenty times over, with the majority gone for 30 s instead of 5 s, and is "
+            "part of `make nightly`."
         ),
         leaves_out=(
             "All processes share one machine and one clock.",
@@ -264,10 +267,23 @@ FAULT_FIGURES: tuple[Figure, ...] = (
             "calls that came to the shop more than once": (
                 "counts.calls that came to the shop again"
             ),
-            "takeovers": "counts.takeovers",
-            "takeovers later than lease + 2 s": "counts.takeovers later than lease + 2 s",
+            "waits": "counts.waits",
+            "waits that took longer than their bound": "counts.waits longer than their bound",
             "tests that failed or were skipped": "failed_or_skipped",
         },
+        tables=(
+            Table(
+                at="spreads",
+                key="what",
+                columns={
+                    "times": "times",
+                    "least": "least",
+                    "median": "median",
+                    "most": "most",
+                },
+            ),
+            Table(at="counts", key="all counts", columns={"times": ""}),
+        ),
     ),
     Figure(
         name="disk",

@@ -55,6 +55,7 @@ REAL: tuple[Fault, ...] = (
         "sometimes:stale leader's call deduped",
         "chaos:pause_a_leader",
         "chaos:stop_a_leader_before_a_call",
+        "chaos:stop_a_leader_before_a_write",
     ),
     row(
         5,
@@ -75,14 +76,17 @@ REAL: tuple[Fault, ...] = (
         "the leader is cut off from the tools",
         "simulation:cut-tools",
         "chaos:cut_the_shop_off",
+        "chaos:lose_all_between_coordinators_and_shop",
     ),
     row(
         8,
-        "requests pass and answers do not",
+        "requests pass and answers do not, or the other way round",
         "simulation:store-reply-lost",
         "simulation:reply-lost",
         "chaos:lose_the_answers_of_etcd",
+        "chaos:lose_the_requests_to_etcd",
         "chaos:lose_the_answers_of_the_shop",
+        "chaos:lose_the_requests_to_the_shop",
     ),
     row(
         9,

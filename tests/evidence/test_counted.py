@@ -22,6 +22,7 @@ import pytest
 def test_counts(record_property, number):
     record_property("states", number)
     record_property("words", "no number")
+    record_property("ms", [10 * number, 1])
 
 def test_is_skipped(record_property):
     record_property("states", 100)
@@ -53,6 +54,7 @@ def test_numbers_are_added_up_and_what_did_not_pass_is_named(tmp_path: Path) -> 
     document = json.loads(done.stdout)
     assert done.returncode == document["exit_code"] == 1
     assert document["counts"] == {"states": 106}
+    assert document["spreads"] == {"ms": {"times": 6, "least": 1, "median": 6, "most": 30}}
     assert (document["passed"], document["failed"], document["skipped"]) == (3, 1, 1)
     assert len(document["failed_or_skipped"]) == 2
 
@@ -70,7 +72,7 @@ def test_a_long_run_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nothing_counted_is_an_empty_document() -> None:
-    assert Counts().as_json()["counts"] == {}
+    assert Counts().as_json()["counts"] == Counts().as_json()["spreads"] == {}
     assert Counts().as_json()["tests"] == 0
 
 

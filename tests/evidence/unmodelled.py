@@ -15,8 +15,10 @@ _EVIDENCE_LIMITS = (
     "A machine that computes wrongly: memory or a processor that lies.",
     "A disk that says that it wrote and did not: a power cut with one is a control that must fail.",
     "Tools that do not keep what they declare; trying them can only catch some of that.",
-    "A cluster as the store: the leases of the figures are played. Real coordinators, etcd and "
-    "Redis are killed, paused, cut off and filled up by tests that count nothing here yet.",
+    "More than one machine: in the simulation leases are played; where coordinators and etcd are "
+    "real processes, they share one machine, one clock and one loopback.",
+    "Redis as the store of a cluster: its servers are killed, paused and made to forget by tests "
+    "that count nothing here.",
     "Clocks that run at different rates or stand still: ours differ by a skew, and jump.",
     "Garbage on the wire between a tool and what it talks to: that is the tool's to judge.",
     "Another version of the engine before or after: there is one so far.",
