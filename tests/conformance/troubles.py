@@ -24,7 +24,10 @@ from tests.support.servers.redis import RedisServer
 LOST_S = 1.2
 """Longer than a client of either store waits for the answer to a write."""
 CUT_S = 0.4
-CALM_S = 0.5
+CALM_S = 0.3
+APPENDS_BETWEEN = 6
+RECOVERED_S_MAX = 15.0
+AGAIN_S = 0.05
 DOWN_S = 0.3
 STILL_S = 2.6
 """Longer than the members of etcd wait before they elect another leader."""
@@ -194,11 +197,27 @@ async def connected_redis(address: str, *, may_create: bool = True) -> AsyncIter
         await cluster.close()
 
 
-async def suffer(site: EtcdSite | RedisSite, names: Sequence[str]) -> Counter[str]:
-    """Let these troubles come one after the other; return how often each has bitten."""
+async def suffer(
+    site: EtcdSite | RedisSite, names: Sequence[str], counts: Counter[str]
+) -> Counter[str]:
+    """Let these troubles come one after the other; return how often each has bitten.
+
+    Before each of them and after the last, work goes on, as ``counts`` of what is done tells.
+
+    Raises:
+        TimeoutError: It does not.
+    """
     bitten: Counter[str] = Counter()
-    await asyncio.sleep(CALM_S)
+    await _go_on(counts)
     for name in names:
         bitten[name] += await site.troubles[name]()
-        await asyncio.sleep(CALM_S)
+        await _go_on(counts)
     return bitten
+
+
+async def _go_on(counts: Counter[str]) -> None:
+    wanted = counts["appends"] + APPENDS_BETWEEN
+    await asyncio.sleep(CALM_S)
+    async with asyncio.timeout(RECOVERED_S_MAX):
+        while counts["appends"] < wanted:  # noqa: ASYNC110  # a count tells nobody
+            await asyncio.sleep(AGAIN_S)
