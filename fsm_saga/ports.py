@@ -242,7 +242,8 @@ class Member(Struct, frozen=True, kw_only=True):
         tools: A fingerprint of its tools; coordinators of one cluster ought to have the same.
         is_ready: It can lead.
         is_leaving: It is handing over and takes no shard.
-        avoids: Shards whose engines failed on it of late: others are to lead them, if they can.
+        avoids: Shards whose engines failed on it of late, and how often in a row: others on which
+            they failed less are to lead them.
         facts: Figures for people: sagas under way, lag and the like.
     """
 
@@ -254,7 +255,7 @@ class Member(Struct, frozen=True, kw_only=True):
     tools: str = ""
     is_ready: bool = True
     is_leaving: bool = False
-    avoids: tuple[int, ...] = ()
+    avoids: Mapping[int, int] = {}
     facts: Mapping[str, Any] = {}
 
 

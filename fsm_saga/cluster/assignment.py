@@ -16,7 +16,8 @@ def assignment(roster: Roster, *, shards: int) -> dict[int, str]:
 
     The members' numbers of shards differ by one at most, and no more shards change hands than
     that takes. A shard that a member avoids goes to one that does not, even if the numbers are
-    less even then; if everybody avoids it, nobody's wish counts.
+    less even then; if everybody avoids it, to one of those on which it failed the fewest times, so
+    that they try in turn.
 
     Example:
         >>> from fsm_saga.ports import Leader, Member, Roster
@@ -54,12 +55,15 @@ def _can_lead(roster: Roster, member_id: str) -> bool:
 
 def _takers(roster: Roster, able: Sequence[str], shards: int) -> Sequence[Collection[str]]:
     """Return who may lead each shard, in the order of the ids."""
-    avoids = {i: frozenset(roster.members[i].avoids) for i in able}
+    avoids = {i: roster.members[i].avoids for i in able}
     avoided = frozenset[int]().union(*avoids.values())
-    return [
-        (shard in avoided and [i for i in able if shard not in avoids[i]]) or able
-        for shard in range(shards)
-    ]
+
+    def takers(shard: int) -> Collection[str]:
+        failures = {i: avoids[i].get(shard, 0) for i in able}
+        fewest = min(failures.values())
+        return [i for i in able if failures[i] == fewest]
+
+    return [takers(shard) if shard in avoided else able for shard in range(shards)]
 
 
 def _fairer(

@@ -376,7 +376,12 @@ class Node:
         return fields
 
     def _put_off(self, led: Led, why: str, error: Exception | None = None) -> None:
-        """Lead the shard again later, and let others lead it first who can."""
+        """Lead the shard again later, and let others lead it first who can.
+
+        What an abandoned engine comes to says nothing of the shard, which may be led anew by now.
+        """
+        if self.led.get(led.term.shard) is not led:
+            return
         now = asyncio.get_running_loop().time()
         self._setbacks.failed(led.term.shard, why, now=now, ran_s=now - led.since, error=error)
 

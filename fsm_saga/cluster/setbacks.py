@@ -79,9 +79,13 @@ class Setbacks:
         setback = self._of.get(shard)
         return setback is None or now >= setback.not_before
 
-    def avoided(self, *, now: float) -> tuple[int, ...]:
-        """Return the shards that others ought to lead rather than this member."""
-        return tuple(sorted(s for s, setback in self._of.items() if now < setback.avoid_until))
+    def avoided(self, *, now: float) -> Mapping[int, int]:
+        """Return the shards that others ought to lead, and how often they failed in a row."""
+        return {
+            shard: setback.suspicions
+            for shard, setback in sorted(self._of.items())
+            if now < setback.avoid_until
+        }
 
 
 def _nth(waits_s: tuple[float, ...], number: int) -> float:

@@ -130,6 +130,15 @@ class ClusterJudge:
         if gone in self._storage.members:
             self._world.broken("HAND", f"{within_s:g} s after {gone} ended its key is still there")
 
+    def inherited_from(self, member_id: str) -> Sequence[int]:
+        """Return what a member leads and another, on which it did not fail of late, can take."""
+        others = [member for i, (member, _) in self._storage.members.items() if i != member_id]
+        return [
+            shard
+            for shard in self.led_by(member_id)
+            if any(shard not in member.avoids for member in others)
+        ]
+
     def led_by(self, member_id: str) -> Sequence[int]:
         """Return the shards that a member leads."""
         return [s for s, key in self._storage.leaders.items() if key.member_id == member_id]

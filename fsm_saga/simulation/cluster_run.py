@@ -170,7 +170,8 @@ class ClusterRun(Run):
         dead = [node for node in self.members if node.is_left_dead]
         if len(living) > 1 and draw[2] < 0.8:
             node = pick(living, draw[3])
-            member_id, shards = node.member_id, self.judge.led_by(node.member_id)
+            member_id = node.member_id
+            shards = self.judge.inherited_from(member_id)
             if draw[2] < 0.4:
                 world.counts["ended by a stop"] += 1
                 node.leave(back_after_s=None)

@@ -119,7 +119,7 @@ def _one_try_for_each_shard(patch: Patch) -> None:
 
 def _no_member_avoids_a_shard(patch: Patch) -> None:
     """A shard whose engine fails on one member is that member's to lead for ever."""
-    patch.setattr(Setbacks, "avoided", lambda self, *, now: ())
+    patch.setattr(Setbacks, "avoided", lambda self, *, now: {})
 
 
 def _unheard_term_is_nobodys(patch: Patch) -> None:

@@ -70,7 +70,7 @@ def test_a_shard_without_a_leader_is_named_with_what_waits_in_it() -> None:
 
 
 def test_a_member_on_which_a_shard_failed_is_named_with_it() -> None:
-    bad = structs.replace(member("a"), avoids=(1, 3))
+    bad = structs.replace(member("a"), avoids={1: 1, 3: 2})
     (trouble,) = troubles(found(bad, member("b"), led={0: "b", 1: "b"}))
     assert trouble.code == "shard-failed"
     assert "a could not run shards 1, 3 of late, so others lead them" in trouble.message
