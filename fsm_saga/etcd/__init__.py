@@ -9,3 +9,11 @@ first; neither imports gRPC or protobuf. ``client.py`` is the transport of this 
 ``etcd3_transport.py`` is the same over the ``etcd3`` package. ``watch.py``, ``session.py``,
 ``election.py`` and ``batch.py`` run on any transport.
 """
+
+from __future__ import annotations
+
+import os
+
+# gRPC writes about connections that fail to stderr by itself; what it has to say is in our errors.
+# It looks at this when it is first imported, and whoever has set it is obeyed.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

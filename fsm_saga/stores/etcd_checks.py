@@ -21,7 +21,7 @@ from fsm_saga.etcd.errors import (
 )
 from fsm_saga.etcd.transport import EtcdTransport
 from fsm_saga.stores.etcd_layout import Layout, interval
-from fsm_saga.stores.etcd_refusals import cannot_open
+from fsm_saga.stores.etcd_refusals import cannot_open, hint_for
 from fsm_saga.stores.etcd_values import object_in, object_value
 from fsm_saga.stores.sharding import SHARDS_DEFAULT, SHARDS_MAX
 
@@ -292,7 +292,11 @@ def _numbers(version: str) -> tuple[int, int, int]:
 
 def _nobody(shown: str, statuses: tuple[EndpointStatus, ...]) -> str:
     reasons = "; ".join(f"{status.endpoint}: {status.problem}" for status in statuses)
+    hints = dict.fromkeys(hint for each in statuses if (hint := hint_for(each.problem or "")))
+    advice = " ".join(hints) or (
+        "Is etcd running there, and are the addresses, user and certificates right?"
+    )
     return (
         f"Store {shown!r} was not opened: no member of etcd answers ({reasons}). Nothing was "
-        "changed; is etcd running there, and are the addresses, user and certificates right?"
+        f"changed. {advice}"
     )

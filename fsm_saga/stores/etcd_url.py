@@ -17,7 +17,7 @@ _PATHS = ("ca", "cert", "key")
 _OPTIONS = frozenset({*_PATHS, "tls", "transport"})
 _FORM = (
     "The form is etcd://[user[:password]@]host:2379[,host:2379...]/prefix"
-    "[?ca=FILE&cert=FILE&key=FILE&transport=etcd3]."
+    "[?tls=1&ca=FILE&cert=FILE&key=FILE&transport=etcd3]; tls=1 or any of the files asks for TLS."
 )
 
 

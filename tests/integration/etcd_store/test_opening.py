@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fsm_saga.stores.etcd_cluster import EtcdCluster, open_etcd_cluster
 from fsm_saga.stores.etcd_layout import Layout
 from fsm_saga.stores.etcd_quota import QUOTA_BYTES_MIN
 from fsm_saga.stores.etcd_values import object_value
-from tests.support.servers.certificates import Certificates
+from tests.support.servers.certificates import Certificates, make_certificates
 from tests.support.servers.etcd import EtcdCluster as EtcdServers
 from tests.support.servers.etcd import EtcdServer
 
@@ -151,15 +152,36 @@ async def test_a_wrong_password_is_said_without_repeating_it(
 
 
 async def test_an_encrypted_server_needs_the_right_certificates(
-    new_etcd: Callable[..., EtcdServer], certificates: Certificates, server_prefix: str
+    new_etcd: Callable[..., EtcdServer],
+    certificates: Certificates,
+    server_prefix: str,
+    tmp_path: Path,
 ) -> None:
     server = new_etcd(tls=certificates)
     plain = f"etcd://{server.address}/{server_prefix}"
     ours = f"ca={certificates.ca}&cert={certificates.client_cert}&key={certificates.client_key}"
     assert (await opened(f"{plain}?{ours}")).shards
-    assert "no member of etcd answers" in await refused(plain)
-    assert "no member of etcd answers" in await refused(f"{plain}?tls=1")
-    assert "no member of etcd answers" in await refused(f"{plain}?ca={certificates.ca}")
+    others = make_certificates(tmp_path)
+    wrong_ca = ours.replace(str(certificates.ca), str(others.ca))
+    theirs = f"cert={others.client_cert}&key={others.client_key}"
+    for options, hint in (
+        ("", "If it speaks TLS, ask for that: add ?ca=FILE"),
+        ("?tls=1", "name the file with the authority's certificate by ca=FILE"),
+        (f"?{wrong_ca}", "name the file with the authority's certificate by ca=FILE"),
+        (f"?ca={certificates.ca}", "give one by cert=FILE&key=FILE"),
+        (f"?ca={certificates.ca}&{theirs}", "give one by cert=FILE&key=FILE"),
+        (f"?ca={certificates.client_key}", "is not the certificate or key"),
+    ):
+        message = await refused(plain + options)
+        assert "no member of etcd answers" in message
+        assert hint in message, options
+
+
+async def test_a_server_without_tls_is_told_from_one_with_the_wrong_certificate(
+    etcd: EtcdServer, server_prefix: str
+) -> None:
+    message = await refused(f"etcd://{etcd.address}/{server_prefix}?tls=1")
+    assert "It does not speak TLS: leave tls=1" in message
 
 
 async def test_a_full_server_is_said_with_the_way_out(

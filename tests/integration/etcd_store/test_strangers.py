@@ -14,6 +14,7 @@ from fsm_saga.etcd.data import Delete
 from fsm_saga.ports import Command, Member
 from fsm_saga.stores.etcd_cluster import EtcdCluster, open_etcd_cluster
 from tests.conformance.samples import append_of, submitted
+from tests.support.servers.certificates import Certificates
 from tests.support.servers.etcd import EtcdServer
 from tests.support.servers.process import free_port
 from tests.support.serving import open_site
@@ -175,3 +176,15 @@ async def test_a_shard_of_a_store_that_was_replaced_is_not_won(
         assert server.keys("sb") == ["sb/meta"]
     finally:
         await cluster.close()
+
+
+def test_a_connection_that_fails_leaves_one_message_on_stderr(
+    new_etcd: Callable[..., EtcdServer], certificates: Certificates, tmp_path: Path
+) -> None:
+    server = new_etcd(tls=certificates)
+    with open_site(tmp_path, f"etcd://{server.address}/sb?ca={certificates.ca}") as site:
+        code, out, err = site.type("list")
+    assert (code, out) == (2, ""), err
+    assert "give one by cert=FILE&key=FILE" in err
+    assert "ssl_transport_security" not in err
+    assert err.count("\n") == 1, err

@@ -16,6 +16,7 @@ from fsm_saga.etcd.client import EtcdClient
 from fsm_saga.etcd.data import Delete, Put, Range, Txn
 from fsm_saga.etcd.errors import (
     EtcdUnavailableError,
+    ForeignClusterError,
     LeaseNotFoundError,
     NothingWrittenError,
     NotSentError,
@@ -243,3 +244,93 @@ async def test_where_no_password_is_asked_for_no_token_is_sent(user: EtcdClient)
     await user.range(Range(key=b"k"))
     await user.range(Range(key=b"k"))
     assert [name for _, name in wire.made] == ["Auth.Authenticate", "KV.Range", "KV.Range"]
+
+
+OURS, THEIRS = pb.ResponseHeader(cluster_id=7), pb.ResponseHeader(cluster_id=8)
+
+
+def answers(headers: dict[str, Any]) -> Callable[[str, str], Any]:
+    """Return what answers each call with the header, or the failure, of the endpoint."""
+    kinds: dict[str, Any] = {
+        "KV.Range": pb.RangeResponse,
+        "KV.Put": pb.PutResponse,
+        "Maintenance.Status": pb.StatusResponse,
+    }
+
+    def answer(endpoint: str, name: str) -> Any:
+        header = headers[endpoint]
+        return header if isinstance(header, Exception) else kinds[name](header=header)
+
+    return answer
+
+
+async def test_an_answer_of_another_cluster_is_none_and_its_endpoint_is_left_alone(
+    client: EtcdClient, wire: Wire
+) -> None:
+    wire.answer = answers({"a:1": OURS, "b:1": THEIRS, "c:1": OURS})
+    await client.range(Range(key=b"k"))
+    wire.answer = answers({"a:1": failure(Code.UNAVAILABLE), "b:1": THEIRS, "c:1": OURS})
+    await client.range(Range(key=b"k"))
+    await client.range(Range(key=b"k"))
+    assert wire.endpoints == ["a:1", "a:1", "b:1", "c:1", "c:1"]
+
+
+async def test_a_write_is_sent_where_the_cluster_is_known_to_be_ours(
+    client: EtcdClient, wire: Wire
+) -> None:
+    wire.answer = answers({"a:1": OURS, "b:1": THEIRS, "c:1": OURS})
+    await client.range(Range(key=b"k"))
+    wire.answer = answers({"a:1": failure(Code.UNAVAILABLE), "b:1": THEIRS, "c:1": OURS})
+    wire.made.clear()
+    await client.put(Put(key=b"k", value=b""))
+    status = "Maintenance.Status"
+    assert wire.made == [("a:1", status), ("b:1", status), ("c:1", status), ("c:1", "KV.Put")]
+
+
+async def test_where_only_strangers_answer_nothing_is_read_or_written(
+    client: EtcdClient, wire: Wire
+) -> None:
+    wire.answer = answers({"a:1": OURS})
+    await client.range(Range(key=b"k"))
+    wire.answer = answers({"a:1": THEIRS, "b:1": THEIRS, "c:1": THEIRS})
+    wire.made.clear()
+    for _ in range(2):
+        with pytest.raises(ForeignClusterError, match="belongs to the cluster 8") as caught:
+            await client.put(Put(key=b"k", value=b""))
+        assert (caught.value.facts["found"], caught.value.facts["known"]) == (8, 7)
+    assert "KV.Put" not in [name for _, name in wire.made]
+    with pytest.raises(ForeignClusterError):
+        await client.range(Range(key=b"k"))
+
+
+async def test_a_stranger_beside_members_that_are_away_is_a_passing_trouble(
+    client: EtcdClient, wire: Wire
+) -> None:
+    wire.answer = answers({"a:1": OURS})
+    await client.range(Range(key=b"k"))
+    away = failure(Code.UNAVAILABLE)
+    wire.answer = answers({"a:1": away, "b:1": THEIRS, "c:1": away})
+    wire.made.clear()
+    with pytest.raises(EtcdUnavailableError):
+        await client.range(Range(key=b"k"))
+    with pytest.raises(UnknownOutcomeError):
+        await client.put(Put(key=b"k", value=b""))
+    assert "KV.Put" not in [name for _, name in wire.made]
+
+
+async def test_statuses_tell_strangers_as_they_are(client: EtcdClient, wire: Wire) -> None:
+    wire.answer = answers({"a:1": OURS, "b:1": THEIRS, "c:1": failure(Code.UNAVAILABLE)})
+    found = await client.statuses()
+    assert [each.cluster_id for each in found] == [7, 8, 0]
+    assert [each.problem is None for each in found] == [True, True, False]
+
+
+async def test_each_endpoint_is_read_by_itself(client: EtcdClient, wire: Wire) -> None:
+    wire.answer = answers({"a:1": OURS, "b:1": THEIRS, "c:1": failure(Code.UNAVAILABLE)})
+    await client.range(Range(key=b"k"))
+    found = await client.range_each(Range(key=b"k"))
+    assert [(address, answer is None) for address, answer in found] == [
+        ("a:1", False),
+        ("b:1", True),
+        ("c:1", True),
+    ]
