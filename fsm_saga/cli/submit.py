@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,10 @@ from fsm_saga.service.preparing import Preparer
 from fsm_saga.stores.opening import open_cluster, open_store
 from fsm_saga.tools.registry import Registry
 
-TRIES = 20
+UNLED_S = 2.0
+"""How long nobody may serve a store before that is told to who has no tools: a member whose lease
+has ended is back after a moment."""
+TRIES = 50
 """How often it is looked again who leads the store: who has just come, or is about to leave."""
 
 
@@ -148,11 +152,15 @@ def _given(path: str, text: bytes, read: Callable[[bytes], Plan]) -> Handed:
 
 async def _submit(order: _Order) -> _Found:
     """Hand the plans to who leads the store, or store them if nobody does."""
+    give_up_at = time.monotonic() + UNLED_S
     for _ in range(TRIES):
         if not store_is_missing(order.store) and await is_led(order.store):
             async with open_cluster(order.store) as cluster:
                 return _Found(await hand_to_leader(cluster, order.plans), is_led=True)
         if order.preparer is None:
+            if not store_is_missing(order.store) and time.monotonic() < give_up_at:
+                await asyncio.sleep(LOOK_S)
+                continue
             raise CommandError(
                 f"Nothing was submitted: nobody serves store {without_password(order.store)!r}, "
                 "and no tools were given to check a plan with. Add --tools MODULE_OR_FILE, or "

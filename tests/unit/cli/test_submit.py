@@ -115,6 +115,23 @@ def test_without_tools_and_without_a_leader_it_is_told_what_to_do(desk: Desk) ->
     assert not (desk.folder / "sagas.db").exists()
 
 
+def test_who_serves_may_be_away_for_a_moment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    async def is_led(_url: str) -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    desk.run("b", name="other")
+    monkeypatch.setattr(module, "is_led", is_led)
+    monkeypatch.setattr(module, "LOOK_S", 0.001)
+    monkeypatch.setattr(module, "UNLED_S", 0.01)
+
+    assert desk.on_store("submit", desk.plan("a")).code == 2
+    assert looks > 1
+
+
 def test_memory_is_no_place_to_leave_a_plan(desk: Desk) -> None:
     ended = desk.type("submit", desk.plan("a"), "--store", "memory://", "--tools", desk.tools)
     assert ended.code == 2
