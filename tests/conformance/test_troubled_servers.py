@@ -18,10 +18,13 @@ import pytest
 import redis.asyncio as redis_py
 
 from fsm_saga.core.records import Record
-from fsm_saga.errors import StoreUnavailableError
-from fsm_saga.etcd.data import is_absent
+from fsm_saga.errors import StoreError, StoreUnavailableError
+from fsm_saga.etcd.data import TxnResult, is_absent
 from fsm_saga.ports import Append, ClusterStore, Store
 from fsm_saga.stores import redis_link
+from fsm_saga.stores.etcd_values import end_in
+from fsm_saga.stores.etcd_view import firsts
+from fsm_saga.stores.refusals import conflict
 from tests.conformance.crew import Coordinator, Log, Reader, Wrap, read_all, settle
 from tests.conformance.troubles import EtcdSite, RedisSite, connected_redis, suffer
 from tests.support.servers.etcd import EtcdCluster
@@ -183,8 +186,16 @@ class ForgetsAnswers(Wrapped):
 
 
 def unfenced(store: Any) -> Store:
-    """Return a store in etcd that compares no term when it writes."""
+    """Return a store in etcd that compares no term when it appends, and sees none in a refusal."""
+
+    def refused(answer: TxnResult, append: Append, _epoch: int) -> StoreError:
+        _leader, live, done, *_ = firsts(answer)
+        at = live or done
+        found = None if at is None else end_in(at)
+        return conflict(append.saga_id, expected=append.position, found=found)
+
     store._view.leads = lambda shard, epoch: is_absent(b"nobody")
+    store._refused_append = refused
     unguarded: Store = store
     return unguarded
 
