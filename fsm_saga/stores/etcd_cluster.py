@@ -250,7 +250,9 @@ async def read_roster(link: EtcdLink) -> Roster:
         member_id = last_part(kv.key)
         try:
             said = object_in(kv, what=f"Member {member_id!r}")
-            found[member_id] = msgspec.convert({**said, "member_id": member_id}, Member)
+            found[member_id] = msgspec.convert(
+                {**said, "member_id": member_id}, Member, str_keys=True
+            )
         except (CorruptRecordError, msgspec.ValidationError) as error:
             # It may be of a newer version; whether it lives is all that the others need to know.
             logger.warning("member %r cannot be read: %s", member_id, error)
