@@ -205,16 +205,21 @@ class Node:
             await self._give_up(seat, is_lost=lost.done() and not lost.cancelled())
 
     async def _give_up(self, seat: Seat, *, is_lost: bool) -> None:
-        try:
-            if self._stopping.is_set() and not is_lost:
-                await seat.announce(replace(self.member, is_leaving=True))
-        except StoreError as error:
-            logger.info("the others were not told of the leaving: %s", error)
-        await self._release(seat, tuple(self.led))
+        leaving = [self._release(seat, tuple(self.led))]
+        if self._stopping.is_set() and not is_lost:
+            # Beside it: engines do not go on, maybe beyond the lease, while the store is silent.
+            leaving.append(self._tell_leaving(seat))
+        await asyncio.gather(*leaving)
         try:
             await seat.leave()
         except StoreError as error:
             logger.info("the seat ends with its lease: %s", error)
+
+    async def _tell_leaving(self, seat: Seat) -> None:
+        try:
+            await seat.announce(replace(self.member, is_leaving=True))
+        except StoreError as error:
+            logger.info("the others were not told of the leaving: %s", error)
 
     async def _try_to_look(self, seat: Seat) -> None:
         """Look; a store that fails for a moment is no reason to stop what runs: the lease is."""

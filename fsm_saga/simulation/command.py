@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fsm_saga.drawing.render import write_picture
+from fsm_saga.drawing.render import check_picture_path, write_picture
+from fsm_saga.errors import DrawingError
 from fsm_saga.simulation.many import Tally, run_many
 from fsm_saga.simulation.picture import trace_picture, trace_text
 from fsm_saga.simulation.run import Verdict
@@ -25,7 +26,13 @@ RAREST_SHOWN = 8
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if everything held and 1 if something did not."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.picture is not None:
+        try:
+            check_picture_path(asked.picture)
+        except DrawingError as error:
+            parser.error(str(error))
     if asked.seed is not None:
         only = None if asked.only is None else frozenset(filter(None, asked.only.split(",")))
         return _one(run_any_seed(asked.seed, only=only, is_cluster=asked.cluster), asked)

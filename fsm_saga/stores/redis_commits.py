@@ -135,8 +135,7 @@ class RedisCommits:
             final = "final" if value.is_final else ""
             arguments += [places[pending.lead], value.saga_id, value.position, final]
             arguments += [value.entry, value.head, _removals_known(pending)]
-        keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas)
-        keys = (*keys, layout.lost)
+        keys = (layout.leaders, layout.commits, layout.heads, layout.all, layout.sagas, layout.lost)
         known = {lead.shard: lead.commits for lead in leads}
         answer = await self._link.run_in_order(APPEND, keys, *arguments)
         if not _is_of(answer, batch_number):

@@ -198,6 +198,9 @@ class FakeEtcd:
     async def statuses(self) -> tuple[EndpointStatus, ...]:
         return ()
 
+    async def range_each(self, request: Range) -> tuple[tuple[str, RangeResult | None], ...]:
+        return (("fake", self._range(request)),)
+
     async def members(self, *, timeout_s: float | None = None) -> tuple[Member, ...]:
         return ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,14 @@ def test_the_document_names_what_failed_and_what_was_rare() -> None:
 def test_a_document_is_all_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "2", "--jobs", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seeds"] == 2
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--seed", "1", "--picture", str(tmp_path / "nowhere" / "run.svg")])
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "nowhere" in printed.err
